@@ -1,0 +1,53 @@
+# The commands of Backend Lab. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test jupyter serve check format lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## build .venv from requirements.lock
+
+lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html
+	@$(BIN)/python -m notebooks run
+
+test: $(READY) ## run the whole test suite
+	@$(BIN)/python -m pytest
+
+jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
+	@$(BIN)/python -m notebooks jupyter
+
+serve: $(READY) ## run the service alone, on http://127.0.0.1:8000
+	@$(BIN)/python -m server
+
+check: $(READY) ## format, lint, types and imports: what CI checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff format the code and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --quiet --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv, the lab's database and its report
+	rm -rf .venv .lab report
+
+# The stamp is written last, so an interrupted build is begun again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Backend Lab needs Python 3.11 or newer, and $(PYTHON) is older or absent: install one, then run make PYTHON=python3.12 (say)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot build virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	@echo "building .venv (once, a minute or two)" >&2
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

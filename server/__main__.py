@@ -1,0 +1,76 @@
+"""The command `python -m server`: the message service, on its own MongoDB unless told of another."""
+
+import asyncio
+import errno
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import click
+from tornado.netutil import bind_sockets
+
+from server import mongod
+from server.app import main
+from server.messages import StoreUnavailable
+from server.settings import Settings, flag, options
+
+EXAMPLES = """
+\b
+Examples:
+  python -m server
+  python -m server --port 0 --cache off --write-limit 500/second
+  python -m server --mongodb-uri 'mongodb://db1,db2,db3/?replicaSet=rs0'
+"""
+
+
+@click.command(help=f"Run the message service until Ctrl-C.\n{EXAMPLES}")
+@options()
+def command(**flags: Any) -> None:
+    settings = Settings(**flags)
+    sockets = _bind(settings)
+    if settings.allow_profiling == "on":
+        _allow_profiling()
+    try:
+        with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
+            if settings.mongodb_uri is None:
+                _migrate(uri, settings.database)
+            asyncio.run(main(settings, sockets, uri))
+    except mongod.MongodError as error:
+        raise click.ClickException(str(error)) from error
+    except StoreUnavailable as error:
+        raise click.ClickException(
+            f"no MongoDB answers at {settings.mongodb_uri or 'the embedded address'} ({error}): "
+            f"start it, or correct {flag('mongodb_uri')}; without it the service runs its own"
+        ) from error
+
+
+def _bind(settings: Settings) -> list[socket.socket]:
+    try:
+        return bind_sockets(settings.port, settings.address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {settings.port} is in use: choose another with --port, or --port 0 for a free one"
+        else:
+            why = f"cannot listen on {settings.address} port {settings.port}: {error.strerror}"
+        raise click.ClickException(why) from error
+
+
+def _migrate(uri: str, database: str) -> None:
+    """Bring an embedded database up to date. The command is the interface: migrations know the server."""
+    migrate = [sys.executable, "-m", "migrations", "up", "--mongodb-uri", uri, "--database", database]
+    if subprocess.run(migrate, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
+        raise click.ClickException("the database could not be brought up to date: see the lines above")
+
+
+def _allow_profiling() -> None:
+    """Let any process of this user trace this one, where Linux lets only parents (ptrace_scope 1)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_ptracer, any_process = 0x59616D61, ctypes.c_ulong(-1)
+        ctypes.CDLL(None).prctl(set_ptracer, any_process, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m server")

@@ -1,0 +1,170 @@
+"""What every handler does: the request id, the size limit, errors as JSON, timings, metrics, the log line."""
+
+import re
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher
+from tornado.web import RequestHandler, stream_request_body
+
+from server.admission import Admission
+from server.api import wire
+from server.api.problems import STATUS, BadRequest, problem, quota_headers
+from server.messages import MessageService, Quota
+from server.telemetry import InFlight, Metrics, requests, start_phases
+
+MAX_BODY = 64 * 1024
+# A body a little too large is read and refused, and the connection lives on; beyond this it is not read.
+MAX_READ = 1024 * 1024
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the handlers work with."""
+
+    service: MessageService
+    admission: Admission
+    metrics: Metrics
+    in_flight: InFlight
+
+
+class Handler(RequestHandler):
+    """The base of all handlers."""
+
+    def initialize(self, edge: Edge, route: str) -> None:
+        self.edge = edge
+        self.service = edge.service
+        self.route = route
+        self.quota: Quota | None = None
+        self.started = time.perf_counter()
+        self.duration = 0.0
+        self.phases: dict[str, float] = {}
+        edge.in_flight.enter()
+
+    def set_default_headers(self) -> None:
+        # Tornado calls this again before it sends an error.
+        if not hasattr(self, "request_id"):
+            given = self.request.headers.get("X-Request-ID", "")
+            self.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.set_header("X-Request-ID", self.request_id)
+        self.clear_header("Server")
+
+    async def prepare(self) -> None:
+        self.phases = start_phases()
+        if self.request.method not in self.methods():
+            raise BadRequest(
+                f"{self.request.method} is not possible here: use {' or '.join(self.methods())}",
+                status=HTTPStatus.METHOD_NOT_ALLOWED,
+            )
+        if len(self.request.body) > MAX_BODY:
+            raise _too_large()
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods this handler answers."""
+        own = [method for method in cls.SUPPORTED_METHODS if method.lower() in _defined(cls)]
+        return own + ["HEAD"] if "GET" in own else own
+
+    async def head(self, *args: str) -> None:
+        await self.get(*args)  # type: ignore[misc]  # Tornado leaves the body out
+
+    def send(self, document: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+        """Answer with `document` as JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        if self.quota is not None:
+            for name, value in quota_headers(self.quota).items():
+                self.set_header(name, value)
+        self.finish(wire.encode(document))
+
+    def send_problem(self, error: BaseException | None, status: int = 500) -> None:
+        """Answer with an error as problem+json."""
+        said = problem(error, status)
+        self.set_status(said.status)
+        self.set_header("Content-Type", "application/problem+json")
+        for name, value in said.headers.items():
+            self.set_header(name, value)
+        if said.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.methods()))
+        self.finish(wire.encode(said.document()))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self.send_problem(kwargs.get("exc_info", (None, None, None))[1], status_code)
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        # What the caller did wrong, and a database that is away, are no bugs: no traceback.
+        if not isinstance(value, (BadRequest, *STATUS)):
+            super().log_exception(typ, value, tb)
+
+    def compute_etag(self) -> str | None:
+        return None  # Tornado would hash every answer
+
+    def finish(self, chunk: Any = None) -> Any:
+        self.duration = time.perf_counter() - self.started
+        database = self.phases.get("db", 0.0)
+        own = max(0.0, self.duration - database)
+        self.set_header("Server-Timing", f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}")
+        return super().finish(chunk)
+
+    def on_finish(self) -> None:
+        method, status = self.request.method or "", self.get_status()
+        database = self.phases.get("db", 0.0)
+        self.edge.in_flight.leave()
+        self.edge.metrics.answered(method, self.route, status, self.duration, database)
+        requests.info(
+            "request",
+            extra={
+                "fields": {
+                    "request_id": self.request_id,
+                    "method": method,
+                    "route": self.route,
+                    "status": status,
+                    "ms": round(self.duration * 1000, 3),
+                    "db_ms": round(database * 1000, 3),
+                }
+            },
+        )
+
+
+class NotFound(Handler):
+    """Every path that is no route."""
+
+    async def prepare(self) -> None:
+        raise BadRequest(f"there is nothing at {self.request.path}: see GET / for what is here", status=HTTPStatus.NOT_FOUND)
+
+
+class MuchTooLarge(Matcher):
+    """Matches requests whose body is not worth reading to its end."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        length = request.headers.get("Content-Length", "")
+        return {} if length.isdigit() and int(length) > MAX_READ else None
+
+
+@stream_request_body
+class TooLarge(Handler):
+    """Answers them when their headers have arrived. Tornado then closes the connection."""
+
+    async def prepare(self) -> None:
+        # Above the limit Tornado would add an answer of its own, which is no JSON.
+        self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
+        raise _too_large()
+
+    def data_received(self, chunk: bytes) -> None:
+        pass
+
+
+def _defined(handler: type[Handler]) -> set[str]:
+    return {name for each in handler.__mro__ if issubclass(each, Handler) and each is not Handler for name in vars(each)}
+
+
+def _too_large() -> BadRequest:
+    return BadRequest(
+        f"the body is larger than {MAX_BODY} bytes: send less", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    )

@@ -1,0 +1,82 @@
+"""From what a client sent to what the core takes, or an error that says how to mend it."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from server.api.problems import BadRequest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def body(content_type: str, content: bytes, model: type[Model]) -> Model:
+    """The JSON object in a request body, as a `model`. Raises `BadRequest`."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest(
+            f"the body's type is {content_type or 'not given'}: send JSON, with Content-Type: application/json",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    try:
+        document = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_object_with_unique_keys, parse_constant=_not_a_json_number
+        )
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: byte {error.start} cannot be read") from error
+    except RecursionError as error:
+        raise BadRequest("the body is nested too deeply: send one flat JSON object") from error
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadRequest('the body is not a JSON object: send one such as {"text": "hello"}')
+    return _validated(model, document, "the message")
+
+
+def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
+    """The query parameters, as a `model`. Raises `BadRequest`."""
+    values: dict[str, str] = {}
+    for name, given in arguments.items():
+        if len(given) > 1:
+            raise BadRequest(f"{name} is given {len(given)} times", ((name, "give it once"),))
+        try:
+            values[name] = given[0].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"{name} is not UTF-8", ((name, "percent-encode it as UTF-8"),)) from error
+    return _validated(model, values, "the query")
+
+
+def _validated(model: type[Model], values: dict[str, Any], what: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        errors = tuple((_field(each["loc"]), _cure(each["type"], each["msg"])) for each in error.errors())
+        detail = "; ".join(f"{field}: {cure}" for field, cure in errors)
+        raise BadRequest(f"{what} is not valid: {detail}", errors) from error
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    # A name the client made up may hold a lone surrogate, which no answer could carry.
+    return ".".join(map(str, location)).encode("utf-8", "replace").decode()
+
+
+def _cure(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "is not known here: leave it out"
+    if kind == "missing":
+        return "is required: add it"
+    if kind == "string_unicode":
+        return "holds half of a surrogate pair: send whole characters"
+    return message.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
+
+
+def _object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("an object names the same key twice")
+    return result
+
+
+def _not_a_json_number(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,82 @@
+"""Errors as `application/problem+json` (RFC 9457), and the one table from errors to status codes."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from tornado.web import HTTPError
+
+from server.messages import InvalidMessage, MessageError, OverLimit, Quota, StoreUnavailable
+
+STATUS: dict[type[MessageError], HTTPStatus] = {
+    InvalidMessage: HTTPStatus.BAD_REQUEST,
+    OverLimit: HTTPStatus.TOO_MANY_REQUESTS,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+STORE_RETRY_AFTER = 1
+
+
+class BadRequest(Exception):
+    """A request the edge refuses before the core sees it. `errors` are pairs of a field and its cure."""
+
+    def __init__(
+        self,
+        detail: str,
+        errors: tuple[tuple[str, str], ...] = (),
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.errors = errors
+        self.status = status
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as the caller is told of it."""
+
+    status: HTTPStatus
+    detail: str
+    errors: tuple[tuple[str, str], ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The members of RFC 9457, and `errors` for bad input."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [{"field": field, "message": message} for field, message in self.errors]
+        return document
+
+
+def quota_headers(quota: Quota) -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers that tell a caller how much it may send."""
+    return {
+        "RateLimit-Policy": f'"{quota.name}";q={quota.amount};w={quota.window}',
+        "RateLimit": f'"{quota.name}";r={quota.remaining};t={quota.reset}',
+    }
+
+
+def problem(error: BaseException | None, status: int = 500) -> Problem:
+    """What to tell the caller about `error`, or about a bare `status` that Tornado has chosen."""
+    match error:
+        case BadRequest():
+            return Problem(error.status, str(error), error.errors, error.headers)
+        case InvalidMessage():
+            return Problem(STATUS[InvalidMessage], str(error), error.errors)
+        case OverLimit():
+            headers = {"Retry-After": str(error.quota.reset)} | quota_headers(error.quota)
+            return Problem(STATUS[OverLimit], str(error), headers=headers)
+        case StoreUnavailable():
+            detail = f"the database does not answer, so nothing was done: try again ({error})"
+            return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(STORE_RETRY_AFTER)})
+        case HTTPError():
+            status = error.status_code
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Problem(HTTPStatus(status), HTTPStatus(status).description or HTTPStatus(status).phrase)
+    return Problem(HTTPStatus(status), "something broke on our side: tell us the X-Request-ID of this answer")

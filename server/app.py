@@ -1,0 +1,64 @@
+"""One coroutine that puts the service together, runs it and takes it down again."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+
+from tornado.httpserver import HTTPServer
+
+from server.admission import Admission
+from server.api.base import MAX_READ, Edge
+from server.api.routes import application
+from server.messages import MessageService
+from server.recent import recent
+from server.settings import Settings
+from server.store import Store
+from server.telemetry import InFlight, Metrics, log_to_stderr
+
+DRAIN_SECONDS = 8.0
+
+
+async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
+    """Serve on `sockets` until asked to stop. Raises `StoreUnavailable` if there is no database."""
+    log_to_stderr(access_log=settings.access_log == "on")
+    store = Store(mongodb_uri, settings.database)
+    await store.ping()
+
+    service = MessageService(store, recent(settings.cache, store))
+    in_flight = InFlight()
+    metrics = Metrics(in_flight)
+    edge = Edge(service, Admission(settings.write_limit), metrics, in_flight)
+    server = HTTPServer(
+        application(edge),
+        max_body_size=MAX_READ,
+        max_header_size=16 * 1024,
+        body_timeout=10.0,
+        idle_connection_timeout=75.0,
+    )
+    server.add_sockets(sockets)
+    lag = asyncio.create_task(metrics.watch_event_loop())
+    address, port = sockets[0].getsockname()[:2]
+    print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
+
+    await _asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
+
+    server.stop()
+    try:
+        await asyncio.wait_for(in_flight.none_left(), DRAIN_SECONDS)
+    except TimeoutError:
+        logging.warning("%d requests were not finished within %s s and are dropped", in_flight.count, DRAIN_SECONDS)
+    await server.close_all_connections()
+    lag.cancel()
+    store.close()
+
+
+async def _asked_to_stop(until_stdin_closes: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        loop.add_reader(sys.stdin, lambda: sys.stdin.buffer.read1(1) or stop.set())
+    await stop.wait()

@@ -1,0 +1,111 @@
+"""Start and stop servers, for notebooks, tests and load tests."""
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from server.settings import Settings, flag
+
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+# A launched server shares the machine with what measures it, and must not outlive whoever launched it.
+DEFAULTS = {"port": 0, "access_log": "off", "allow_profiling": "on", "until_stdin_closes": "on"}
+
+
+class LaunchError(Exception):
+    """The server did not start. The text is what it said last."""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that answers at `url`. `log` is the file that holds its stderr."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """The process to measure, and to profile."""
+        return self.process.pid
+
+
+@contextmanager
+def running(log: Path | None = None, **settings: Any) -> Iterator[RunningServer]:
+    """A server with `settings` (names as in `Settings`), while the block runs.
+
+    What is not given comes from the LAB_ variables, and else from `DEFAULTS`. Should the calling
+    process be killed, its servers stop too. Raises `LaunchError`, or `TypeError` for an unknown setting.
+    """
+    server = start(log, **settings)
+    try:
+        yield server
+    finally:
+        stop(server)
+
+
+def start(log: Path | None = None, **settings: Any) -> RunningServer:
+    """Start a server and return when it listens: see `running`. To be stopped with `stop`."""
+    if unknown := set(settings) - {each.name for each in fields(Settings)}:
+        raise TypeError(f"the server has no setting {', '.join(sorted(unknown))}")
+    if log is None:
+        descriptor, name = tempfile.mkstemp(prefix="backend-lab-", suffix=".log")
+        os.close(descriptor)
+        log = Path(name)
+    command = [sys.executable, "-m", "server"]
+    for name, value in (DEFAULTS | settings).items():
+        command += [flag(name), str(value)]
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            # Ctrl-C is for the caller, who stops its servers when it has cleaned up.
+            start_new_session=True,
+        )
+    said = _first_line(process, START_SECONDS)
+    if not said.startswith("listening on "):
+        process.kill()
+        process.wait()
+        lines = log.read_text().strip().splitlines()
+        raise LaunchError(lines[-1].removeprefix("Error: ") if lines else "the server ended without a word")
+    return RunningServer(said.removeprefix("listening on "), process, log)
+
+
+def stop(server: RunningServer) -> int:
+    """Let `server` finish what it has begun; returns its exit code. Killed if it takes too long."""
+    process = server.process
+    process.terminate()
+    try:
+        returncode = process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        returncode = process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    return returncode
+
+
+def _first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
+    """What `process` says first, or nothing if it ends or keeps silent."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + seconds
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not said.endswith(b"\n") and selector.select(max(0.0, deadline - time.monotonic())):
+            chunk = os.read(process.stdout.fileno(), 4096)
+            if not chunk:
+                break
+            said += chunk
+    return said.decode().strip()

@@ -1,0 +1,127 @@
+"""Every knob of the service, once: its flag, its LAB_ variable, its default and what it accepts."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import click
+import limits
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Rate(click.ParamType):
+    """A rate such as `500/second`, or `off`. Kept as text; `limits.parse` reads it where it is used."""
+
+    name = "off|N/second"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip()
+        if text == "off":
+            return text
+        try:
+            if limits.parse(text).amount < 1:
+                raise ValueError
+        except ValueError:
+            self.fail(f"{text!r} is not a rate: write 'off', or a number and a unit as in 500/second", param, ctx)
+        return text
+
+
+class Address(click.ParamType):
+    """An address to listen on: a numeric one, or `localhost`."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = "127.0.0.1" if value == "localhost" else str(value)
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            self.fail(f"{text!r} is not an address: write one such as 127.0.0.1 or ::1", param, ctx)
+        return text
+
+
+class MongodbUri(click.ParamType):
+    """A MongoDB connection string. Its details are checked by the driver when it connects."""
+
+    name = "uri"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).startswith(("mongodb://", "mongodb+srv://")):
+            self.fail(f"{value!r} is not a MongoDB address: it starts with mongodb:// or mongodb+srv://", param, ctx)
+        return str(value)
+
+
+class DatabaseName(click.ParamType):
+    """A name MongoDB takes for a database."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text or len(text.encode()) > 63 or set(text) & set('/\\. "$*<>:|?\0'):
+            self.fail(f"{text!r} is not a database name: 1 to 63 letters, digits, - or _", param, ctx)
+        return text
+
+
+def knob(default: Any, help: str, type: Any = str) -> Any:
+    """A dataclass field that is also a command-line flag and an environment variable."""
+    return field(default=default, metadata={"help": help, "type": type})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one run of the service was asked to do. The defaults are the best configuration."""
+
+    address: str = knob("127.0.0.1", "Address to listen on.", Address())
+    port: int = knob(8000, "Port to listen on; 0 picks a free one.", click.IntRange(0, 65535))
+    mongodb_uri: str | None = knob(None, "MongoDB to use instead of an embedded one.", MongodbUri())
+    database: str = knob("backend_lab", "Database to keep the messages in.", DatabaseName())
+    data_dir: str = knob(".lab", "Where the embedded MongoDB keeps its files.", click.Path(file_okay=False))
+    mongod: str | None = knob(None, "The mongod program to run as the embedded MongoDB.", click.Path())
+    cache: str = knob("ttl", "Where reads of the newest messages come from.", click.Choice(["off", "ttl"]))
+    write_limit: str = knob("off", "Writes admitted for the whole service.", Rate())
+    access_log: str = knob("on", "Log a line for each request.", click.Choice(["on", "off"]))
+    allow_profiling: str = knob("off", "Let py-spy of the same user attach.", click.Choice(["on", "off"]))
+    until_stdin_closes: str = knob(
+        "off", "Stop when standard input closes, for programs that start servers.", click.Choice(["on", "off"])
+    )
+
+    def __post_init__(self) -> None:
+        if not ipaddress.ip_address(self.address).is_loopback:
+            raise click.UsageError(
+                f"--address {self.address} is reachable by others, and this service has no access keys: "
+                "listen on a loopback address such as 127.0.0.1, and put a proxy that checks callers in front"
+            )
+
+
+def flag(name: str) -> str:
+    """The command-line flag of the knob `name`."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of the knob `name`."""
+    return "LAB_" + name.upper()
+
+
+def options(*names: str) -> Callable[[Command], Command]:
+    """Decorate a click command with the knobs `names`, or with all of them."""
+    knobs = [each for each in fields(Settings) if not names or each.name in names]
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(knobs):
+            command = click.option(
+                flag(each.name),
+                each.name,
+                envvar=variable(each.name),
+                default=each.default,
+                type=each.metadata["type"],
+                help=each.metadata["help"],
+                show_default=each.default is not None,
+                show_envvar=True,
+            )(command)
+        return command
+
+    return decorate

@@ -1,0 +1,122 @@
+"""What the service tells about itself: time spent by phase, metrics for Prometheus, a log line a request."""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_phases: ContextVar[dict[str, float]] = ContextVar("phases")
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+def start_phases() -> dict[str, float]:
+    """Begin to count for this request; the returned dict maps a phase to the seconds spent in it."""
+    phases: dict[str, float] = {}
+    _phases.set(phases)
+    return phases
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Count the time of this block to the phase `name` of the request being answered, if there is one."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        phases = _phases.get(None)
+        if phases is not None:
+            phases[name] = phases.get(name, 0.0) + time.perf_counter() - start
+
+
+class InFlight:
+    """The requests being answered now."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def enter(self) -> None:
+        """Count a request that has arrived."""
+        self.count += 1
+        self._none.clear()
+
+    def leave(self) -> None:
+        """Count a request that is answered, or whose caller has gone."""
+        self.count -= 1
+        if self.count == 0:
+            self._none.set()
+
+    async def none_left(self) -> None:
+        """Return when nothing is being answered."""
+        await self._none.wait()
+
+
+class Metrics:
+    """The numbers behind `/metrics`. Durations are in seconds."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self.duration = Histogram(
+            "http_request_duration_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=self.registry
+        )
+        self.database = Counter(
+            "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
+        )
+        self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
+        self.in_flight.set_function(lambda: in_flight.count)
+        self.loop_lag = Histogram(
+            "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=BUCKETS, registry=self.registry
+        )
+
+    def answered(self, method: str, route: str, status: int, duration: float, database: float) -> None:
+        """Count one answered request."""
+        self.duration.labels(method, route, status).observe(duration)
+        if database:
+            self.database.labels(route).inc(database)
+
+    def text(self) -> bytes:
+        """Everything, in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    async def watch_event_loop(self, interval: float = 0.1) -> None:
+        """Measure, for ever, how late a timer of `interval` seconds fires: time in which nobody was served."""
+        while True:
+            due = time.perf_counter() + interval
+            await asyncio.sleep(interval)
+            self.loop_lag.observe(max(0.0, time.perf_counter() - due))
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one JSON object. What is passed as `extra={"fields": {...}}` is added to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time_ = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        line = {"time": time_, "level": record.levelname.lower(), "message": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+requests = logging.getLogger("server.requests")
+
+
+def log_to_stderr(access_log: bool) -> None:
+    """Send every log record to stderr as JSON lines; requests only if `access_log`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    requests.setLevel(logging.INFO if access_log else logging.WARNING)
+    # Tornado would log a second line for each request.
+    logging.getLogger("tornado.access").disabled = True
