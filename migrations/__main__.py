@@ -81,7 +81,9 @@ def _database(place: dict[str, Any]) -> Iterator[runner.Database]:
         raise click.ClickException(str(error)) from error
     except PyMongoError as error:
         reason = str(error).split(", Timeout:")[0]
-        raise click.ClickException(f"MongoDB did not do it ({reason}): start it, or correct {flag('mongodb_uri')}") from error
+        raise click.ClickException(
+            f"MongoDB did not do it ({reason}): start it, or correct {flag('mongodb_uri')}"
+        ) from error
 
 
 @contextmanager

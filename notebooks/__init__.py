@@ -1,0 +1,1 @@
+"""The lab: notebooks that exercise the service, and the commands that run them (`python -m notebooks`)."""

@@ -3,14 +3,13 @@
 import asyncio
 import errno
 import socket
-import subprocess
 import sys
 from typing import Any
 
 import click
 from tornado.netutil import bind_sockets
 
-from server import mongod
+from server import launch, mongod
 from server.app import main
 from server.messages import StoreUnavailable
 from server.settings import Settings, flag, options
@@ -34,9 +33,9 @@ def command(**flags: Any) -> None:
     try:
         with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
             if settings.mongodb_uri is None:
-                _migrate(uri, settings.database)
+                launch.migrate(uri, settings.database)
             asyncio.run(main(settings, sockets, uri))
-    except mongod.MongodError as error:
+    except (mongod.MongodError, launch.LaunchError) as error:
         raise click.ClickException(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(
@@ -54,13 +53,6 @@ def _bind(settings: Settings) -> list[socket.socket]:
         else:
             why = f"cannot listen on {settings.address} port {settings.port}: {error.strerror}"
         raise click.ClickException(why) from error
-
-
-def _migrate(uri: str, database: str) -> None:
-    """Bring an embedded database up to date. The command is the interface: migrations know the server."""
-    migrate = [sys.executable, "-m", "migrations", "up", "--mongodb-uri", uri, "--database", database]
-    if subprocess.run(migrate, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
-        raise click.ClickException("the database could not be brought up to date: see the lines above")
 
 
 def _allow_profiling() -> None:

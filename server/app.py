@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -60,5 +61,10 @@ async def _asked_to_stop(until_stdin_closes: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
-        loop.add_reader(sys.stdin, lambda: sys.stdin.buffer.read1(1) or stop.set())
+        loop.add_reader(sys.stdin, _stop_at_end_of_stdin, stop)
     await stop.wait()
+
+
+def _stop_at_end_of_stdin(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        stop.set()

@@ -1,5 +1,6 @@
 """Start and stop servers, for notebooks, tests and load tests."""
 
+import atexit
 import os
 import selectors
 import subprocess
@@ -12,7 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from server.settings import Settings, flag
+from server import mongod
+from server.settings import Settings, flag, from_environment
 
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -50,6 +52,31 @@ def running(log: Path | None = None, **settings: Any) -> Iterator[RunningServer]
         yield server
     finally:
         stop(server)
+
+
+def mongodb_uri() -> str:
+    """The MongoDB that the LAB_ variables name, or the embedded one, kept running until this process ends.
+
+    Raises `server.mongod.MongodError`.
+    """
+    settings = from_environment()
+    place = mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod)
+    uri = place.__enter__()
+    # Only files are held open, and a process that is killed drops them too.
+    atexit.register(place.__exit__, None, None, None)
+    return uri
+
+
+def migrate(mongodb_uri: str, database: str) -> None:
+    """Bring `database` up to date, with `python -m migrations up`. Raises `LaunchError`.
+
+    The command is the interface: migrations know the server, and not the other way round.
+    """
+    command = [sys.executable, "-m", "migrations", "up", "--mongodb-uri", mongodb_uri, "--database", database]
+    result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines()
+        raise LaunchError(f"the database could not be brought up to date: {lines[-1] if lines else 'no word why'}")
 
 
 def start(log: Path | None = None, **settings: Any) -> RunningServer:

@@ -1,9 +1,9 @@
 """The core: what a message is, and what can be done with messages. Knows no HTTP and no database.
 
-    MessageError
-    ├── InvalidMessage       what was sent cannot become a message
-    ├── OverLimit            more was asked for than is admitted
-    └── StoreUnavailable     the database cannot be reached
+MessageError
+├── InvalidMessage       what was sent cannot become a message
+├── OverLimit            more was asked for than is admitted
+└── StoreUnavailable     the database cannot be reached
 """
 
 from collections.abc import Callable

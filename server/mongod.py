@@ -112,7 +112,7 @@ def find(mongod: str | None = None) -> Path:
 def check(binary: Path) -> None:
     """Raise `MongodError` if `binary` cannot run on this machine, naming what is missing."""
     try:
-        result = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=60)
+        result = subprocess.run([binary, "--version"], check=False, capture_output=True, text=True, timeout=60)
     except OSError as error:
         raise MongodError(
             f"{binary} is not a program for this machine ({os.uname().machine}): "
@@ -218,10 +218,33 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
     files.mkdir(exist_ok=True)
     port = _free_port()
     log_begins = log.stat().st_size if log.exists() else 0
-    command = [binary, "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
-    command += ["--dbpath", files, "--logpath", log, "--logappend", "--wiredTigerCacheSizeGB", "1", "--oplogSize", "512"]
+    command: list[str | Path] = [
+        binary,
+        "--replSet",
+        REPLICA_SET,
+        "--bind_ip",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--nounixsocket",
+    ]
+    command += [
+        "--dbpath",
+        files,
+        "--logpath",
+        log,
+        "--logappend",
+        "--wiredTigerCacheSizeGB",
+        "1",
+        "--oplogSize",
+        "512",
+    ]
     mongod = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509  the guard has no other thread yet
     )
     try:
         _wait_for_port(mongod, port)
@@ -231,7 +254,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
         reason = _last_complaint(log, log_begins) or str(error)
         if "DBPathInUse" in reason:
             owner = (files / "mongod.lock").read_text().strip()
-            reason = f"a mongod (pid {owner}) that this lab did not start uses it: stop that one, or choose another --data-dir"
+            reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
         raise MongodError(f"the embedded MongoDB in {directory} does not start: {reason} (its log: {log})") from error
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
     state.write_text(json.dumps({"uri": uri, "pid": mongod.pid}) + "\n")

@@ -11,7 +11,7 @@ import limits
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[str]):
     """A rate such as `500/second`, or `off`. Kept as text; `limits.parse` reads it where it is used."""
 
     name = "off|N/second"
@@ -28,7 +28,7 @@ class Rate(click.ParamType):
         return text
 
 
-class Address(click.ParamType):
+class Address(click.ParamType[str]):
     """An address to listen on: a numeric one, or `localhost`."""
 
     name = "address"
@@ -42,7 +42,7 @@ class Address(click.ParamType):
         return text
 
 
-class MongodbUri(click.ParamType):
+class MongodbUri(click.ParamType[str]):
     """A MongoDB connection string. Its details are checked by the driver when it connects."""
 
     name = "uri"
@@ -53,7 +53,7 @@ class MongodbUri(click.ParamType):
         return str(value)
 
 
-class DatabaseName(click.ParamType):
+class DatabaseName(click.ParamType[str]):
     """A name MongoDB takes for a database."""
 
     name = "name"
@@ -125,3 +125,13 @@ def options(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def from_environment() -> Settings:
+    """The settings that the LAB_ variables and the defaults give. Raises `click.UsageError` for bad ones."""
+
+    @click.command
+    @options()
+    def command(**_: Any) -> None: ...
+
+    return Settings(**command.make_context("environment", []).params)

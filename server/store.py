@@ -34,9 +34,8 @@ class Store:
     def __init__(self, mongodb_uri: str, database: str) -> None:
         with _errors_translated():
             given = parse_uri(mongodb_uri)["options"]
-            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-                mongodb_uri, **{name: value for name, value in CONNECTION.items() if name not in given}
-            )
+            ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name not in given}
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(mongodb_uri, **ours)
         self._database = self._client.get_database(database, codec_options=UTC_TIMES, write_concern=DURABLE)
         self._messages = self._database.messages
         self._visits = self._database.visits

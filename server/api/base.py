@@ -1,5 +1,6 @@
 """What every handler does: the request id, the size limit, errors as JSON, timings, metrics, the log line."""
 
+import functools
 import re
 import sys
 import time
@@ -66,10 +67,11 @@ class Handler(RequestHandler):
             raise _too_large()
 
     @classmethod
+    @functools.cache
     def methods(cls) -> list[str]:
         """The methods this handler answers."""
         own = [method for method in cls.SUPPORTED_METHODS if method.lower() in _defined(cls)]
-        return own + ["HEAD"] if "GET" in own else own
+        return [*own, "HEAD"] if "GET" in own else own
 
     async def head(self, *args: str) -> None:
         await self.get(*args)  # type: ignore[misc]  # Tornado leaves the body out
@@ -136,7 +138,9 @@ class NotFound(Handler):
     """Every path that is no route."""
 
     async def prepare(self) -> None:
-        raise BadRequest(f"there is nothing at {self.request.path}: see GET / for what is here", status=HTTPStatus.NOT_FOUND)
+        raise BadRequest(
+            f"there is nothing at {self.request.path}: see GET / for what is here", status=HTTPStatus.NOT_FOUND
+        )
 
 
 class MuchTooLarge(Matcher):
@@ -161,7 +165,9 @@ class TooLarge(Handler):
 
 
 def _defined(handler: type[Handler]) -> set[str]:
-    return {name for each in handler.__mro__ if issubclass(each, Handler) and each is not Handler for name in vars(each)}
+    return {
+        name for each in handler.__mro__ if issubclass(each, Handler) and each is not Handler for name in vars(each)
+    }
 
 
 def _too_large() -> BadRequest:

@@ -1,0 +1,32 @@
+"""What can go wrong when one talks to the service.
+
+ClientError
+├── ServiceUnavailable   no answer, or one that says the service is broken or away: try again
+└── Refused              the service does not do what was asked: asking again will not help
+    └── TooMany          … unless one waits: more was asked for than is admitted
+"""
+
+
+class ClientError(Exception):
+    """Anything that keeps a request from being answered as hoped."""
+
+
+class ServiceUnavailable(ClientError):
+    """The service cannot be reached, or cannot do it now."""
+
+
+class Refused(ClientError):
+    """The service refused the request. `errors` holds pairs of a field's name and its cure."""
+
+    def __init__(self, detail: str, status: int, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.errors = errors
+
+
+class TooMany(Refused):
+    """Over the rate limit; `retry_after` is in seconds."""
+
+    def __init__(self, detail: str, status: int, retry_after: float) -> None:
+        super().__init__(detail, status)
+        self.retry_after = retry_after

@@ -1,0 +1,142 @@
+"""What was measured, as figures: units on the axes, uncertainty drawn, a variant in one colour throughout."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from loadtests import ingest
+from loadtests.experiment import METRICS, Comparison
+
+# Okabe and Ito's palette: told apart by people with any kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#595959"
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+}
+
+
+def colours(variants: Sequence[str]) -> dict[str, str]:
+    """The colour of each variant, the same in every chart of a comparison."""
+    return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(variants)}
+
+
+def figure(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Axes]:
+    """An empty figure in the lab's style; closed for pyplot, so that a notebook shows it once."""
+    with plt.rc_context(STYLE):
+        drawn, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    plt.close(drawn)
+    return drawn, axes
+
+
+def rounds(comparison: Comparison, metric: str = "server_us") -> Figure:
+    """Every round of a comparison: a dot for each run, a line for each pair, the medians in words."""
+    drawn, axes = figure(height=2.8)
+    values = comparison.rounds.pivot(index="round", columns="variant", values=metric)[list(comparison.variants)]
+    positions = np.arange(len(comparison.variants))
+    for _, pair in values.iterrows():
+        axes.plot(positions, pair, color="#cccccc", zorder=1)
+    for position, (name, colour) in zip(positions, colours(comparison.variants).items(), strict=True):
+        axes.scatter([position] * len(values), values[name], color=colour, zorder=2)
+        axes.annotate(
+            f" {values[name].median():,.0f}", (position, values[name].median()), xytext=(8, 0), color=colour,
+            textcoords="offset points", va="center", weight="bold",
+        )  # fmt: skip
+    about = METRICS[metric]
+    axes.set(xticks=positions, xticklabels=list(comparison.variants), ylabel=f"{about.name}\n{about.unit}")
+    axes.set_xlim(-0.5, len(positions) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{about.name} in {len(values)} interleaved rounds; the number is the median", loc="left")
+    return drawn
+
+
+def latency(comparison: Comparison) -> Figure:
+    """What share of the successful requests was answered within a time: all rounds of each variant together."""
+    drawn, axes = figure()
+    for name, colour in colours(comparison.variants).items():
+        folders = comparison.rounds.loc[comparison.rounds["variant"] == name, "folder"]
+        answered = pd.concat([ingest.measured(folder) for folder in folders])
+        times = np.sort(answered.loc[answered["outcome"] == "ok", "milliseconds"])
+        shares = np.arange(1, len(times) + 1) / len(times) * 100
+        axes.step(times, shares, color=colour, where="post")
+        place = int(len(times) * (0.6 if name == comparison.variants[0] else 0.35))
+        axes.annotate(f"  {name}", (times[place], shares[place]), color=colour, weight="bold", va="top")
+    axes.set_xscale("log")
+    axes.set(xlabel="latency, ms (logarithmic)", ylabel="requests answered, %", ylim=(0, 101))
+    _plain_ticks(axes)
+    axes.set_title(f"latency of {comparison.load.scenario} by share of requests", loc="left")
+    return drawn
+
+
+def throughput(comparison: Comparison) -> Figure:
+    """Successful and refused requests in each second of a run: mean of the rounds, band from least to most."""
+    drawn, axes = figure()
+    for name, colour in colours(comparison.variants).items():
+        folders = comparison.rounds.loc[comparison.rounds["variant"] == name, "folder"]
+        for outcome, style in (("ok", "-"), ("refused", ":")):
+            rates = pd.DataFrame([_per_second(ingest.requests(folder), outcome, comparison) for folder in folders])
+            if rates.to_numpy().sum() == 0:
+                continue
+            seconds = rates.columns.to_numpy() + 0.5
+            axes.plot(seconds, rates.mean(), style, color=colour)
+            axes.fill_between(seconds, rates.min(), rates.max(), color=colour, alpha=0.15, linewidth=0)
+            label = name if outcome == "ok" else f"{name}, refused"
+            axes.annotate(
+                f" {label}", (seconds[-1], rates.mean().iloc[-1]), color=colour, weight="bold", va="center",
+                annotation_clip=False,
+            )  # fmt: skip
+    axes.set(xlabel="time since the warm-up, s", ylabel="requests/s", xlim=(-comparison.load.warmup, None))
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"requests in each second of {comparison.load.scenario}: mean and range of the rounds", loc="left")
+    return drawn
+
+
+def ratios(comparison: Comparison) -> Figure:
+    """Each metric of the last variant as a multiple of the first's, with its 95 % interval."""
+    drawn, axes = figure(height=0.45 * len(METRICS) + 1.2)
+    base, other = comparison.variants[0], comparison.variants[-1]
+    colour = colours(comparison.variants)[other]
+    for row, metric in enumerate(METRICS):
+        ratio = comparison.ratio(metric)
+        if ratio is None:
+            axes.text(0.02, row, comparison.verdict(metric), color=GREY, va="center", size="small",
+                      transform=axes.get_yaxis_transform())  # fmt: skip
+            continue
+        shown = colour if ratio.differs else GREY
+        axes.plot([ratio.low, ratio.high], [row, row], color=shown, linewidth=2)
+        axes.plot(ratio.value, row, "o", color=shown)
+        axes.annotate(f"{ratio.value:.2f}", (ratio.value, row), xytext=(0, 6), color=shown,
+                      textcoords="offset points", ha="center")  # fmt: skip
+    axes.axvline(1, color=GREY, linewidth=1)
+    axes.set_xscale("log")
+    _plain_ticks(axes)
+    axes.set(yticks=range(len(METRICS)), yticklabels=[about.name for about in METRICS.values()])
+    axes.set(xlabel=f"{other} ÷ {base} (1 is no difference; grey: none shown)", ylim=(len(METRICS) - 0.5, -0.7))
+    return drawn
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Label a logarithmic x axis 1, 2, 5, 10, … instead of with powers."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _per_second(requests: pd.DataFrame, outcome: str, comparison: Comparison) -> "pd.Series[int]":
+    """Answers in each whole second; the index is the second they came in."""
+    rows = requests[requests["outcome"] == outcome]
+    seconds = (rows["time_s"] + rows["milliseconds"] / 1000).floordiv(1).astype(int)
+    whole = range(-int(comparison.load.warmup), int(comparison.load.seconds))
+    return seconds.value_counts().reindex(whole, fill_value=0)

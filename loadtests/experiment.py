@@ -1,0 +1,148 @@
+"""Compare settings of the service: the same load on each, in interleaved rounds."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from client import MessageClient
+from loadtests import ingest
+from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
+from loadtests.run import Load, run
+from server import launch
+
+Variants = Mapping[str, Mapping[str, Any]]
+
+RUNS = Path(__file__).parents[1] / ".lab" / "runs"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of a comparison: what it is called, its unit, and whether a busy load generator spoils it."""
+
+    name: str
+    unit: str
+    spoilt_by_generator: bool = True
+
+
+# The first holds even when the load generator is the limit.
+METRICS = {
+    "server_us": Metric("server CPU", "µs per request", spoilt_by_generator=False),
+    "mongod_us": Metric("mongod CPU", "µs per request", spoilt_by_generator=False),
+    "requests_per_s": Metric("throughput", "requests/s"),
+    "p50_ms": Metric("median latency", "ms"),
+    "p95_ms": Metric("95th percentile of latency", "ms"),
+    "p99_ms": Metric("99th percentile of latency", "ms"),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the rounds of a comparison measured.
+
+    `rounds` has a row for each round and variant: round (from 1), variant, folder, and the columns of
+    `ingest.summary`. The first of `variants` is what the others are compared with.
+    """
+
+    load: Load
+    variants: tuple[str, ...]
+    rounds: pd.DataFrame = field(repr=False)
+
+    def values(self, metric: str) -> pd.DataFrame:
+        """A metric with a row for each round and a column for each variant; void values are missing."""
+        rows = self.rounds
+        if METRICS[metric].spoilt_by_generator:
+            rows = rows[rows["void"] == ""]
+        return rows.pivot(index="round", columns="variant", values=metric).reindex(columns=list(self.variants))
+
+    def ratio(self, metric: str, variant: str | None = None) -> Ratio | None:
+        """How many times the first variant's value `variant`'s is; None if too few rounds can tell."""
+        base, other = self.variants[0], variant or self.variants[-1]
+        pairs = self.values(metric)[[base, other]].dropna()
+        pairs = pairs[(pairs > 0).all(axis=1)]
+        return paired_ratio(pairs[base].tolist(), pairs[other].tolist()) if len(pairs) > 1 else None
+
+    def verdict(self, metric: str, variant: str | None = None) -> str:
+        """What the rounds allow to be said, as one sentence."""
+        base, other = self.variants[0], variant or self.variants[-1]
+        about = METRICS[metric]
+        ratio = self.ratio(metric, variant)
+        if ratio is None:
+            return f"{about.name}: not quoted, {self._why_void()}"
+        if not ratio.differs:
+            said = f"{about.name}: no difference shown between {base} and {other} ({ratio})"
+        else:
+            said = f"{about.name}: {other} is {ratio} times {base}"
+        return said if ratio.pairs >= ENOUGH_PAIRS else f"{said}; a first look, from {ratio.pairs} pairs"
+
+    def table(self) -> pd.DataFrame:
+        """A row for each metric: the median of each variant, the ratio with its interval, the verdict."""
+        return pd.DataFrame(
+            [
+                {
+                    "metric": f"{about.name}, {about.unit}",
+                    **{name: f"{median:,.1f}" for name, median in self.values(metric).median().items()},
+                    "ratio [95 % interval]": str(self.ratio(metric) or "–"),
+                    "verdict": self.verdict(metric),
+                }
+                for metric, about in METRICS.items()
+            ]
+        ).set_index("metric")
+
+    def _why_void(self) -> str:
+        void = self.rounds[self.rounds["void"] != ""]
+        if void.empty:
+            return "there is nothing to compare"
+        return f"{len(void)} of {len(self.rounds)} runs are void ({void['void'].iloc[0]})"
+
+
+def compare(
+    variants: Variants, load: Load, rounds: int = ENOUGH_PAIRS, messages: int = 200, folder: Path | None = None
+) -> Comparison:
+    """Put `load` on servers with each of the settings in `variants`, in turns, `rounds` times each.
+
+    Both servers run all the time on one new database that holds `messages` messages; only one is
+    loaded. Every other round goes through them in reverse order (A B, B A, …), so that a machine that
+    grows slower or faster favours none. Run folders go to `folder`, else to a new one under RUNS.
+    """
+    folder = folder or new_folder(f"compare-{load.scenario}")
+    rows = []
+    with servers(variants, messages) as running, tqdm(total=rounds * len(variants), leave=False, disable=None) as bar:
+        for number in range(1, rounds + 1):
+            order = list(variants) if number % 2 else list(reversed(list(variants)))
+            for name in order:
+                bar.set_description(f"round {number} of {rounds}, {name}")
+                run_folder = run(
+                    load,
+                    running[name].url,
+                    folder / f"{number:02d} {name}",
+                    settings=dict(variants[name]),
+                    title=f"{load.scenario}, {name}",
+                )
+                rows.append({"round": number, "variant": name, "folder": run_folder} | ingest.summary(run_folder))
+                bar.update()
+    return Comparison(load, tuple(variants), pd.DataFrame(rows))
+
+
+@contextmanager
+def servers(variants: Variants, messages: int = 200) -> Iterator[dict[str, launch.RunningServer]]:
+    """A server for each of `variants`, all on one new database that holds `messages` messages."""
+    place = {"mongodb_uri": launch.mongodb_uri(), "database": f"experiment_{secrets.token_hex(4)}"}
+    launch.migrate(**place)
+    with launch.running(**place) as plain, MessageClient(plain.url) as client:
+        for number in range(messages):
+            client.send(f"Message {number}, here before the measuring began.", author="experiment")
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(launch.running(**place, **settings)) for name, settings in variants.items()}
+
+
+def new_folder(name: str) -> Path:
+    """A folder for results that does not exist yet, named after the time and `name`."""
+    return RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{secrets.token_hex(2)}"

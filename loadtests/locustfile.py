@@ -1,0 +1,88 @@
+"""What Locust runs: users who take the turns of a scenario, and a log of every request.
+
+Started by `loadtests.run`, in a process of its own: gevent changes the whole interpreter.
+"""
+
+import contextlib
+import csv
+import itertools
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import locust.stats
+from locust import HttpUser, constant_throughput, events, task
+from locust.clients import HttpSession
+
+from client import ClientError, MessageClient
+from loadtests.scenarios import SCENARIOS, turns
+
+MESSAGE_ID = re.compile(r"[0-9a-f]{24}")
+TOO_MANY = 429
+_arrivals = itertools.count()
+
+
+@events.init_command_line_parser.add_listener
+def _add_arguments(parser: Any) -> None:
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="mixed", help="What the users do.")
+    parser.add_argument("--rate", type=float, default=0.0, help="Requests per second of all users; 0: no pause.")
+    parser.add_argument("--request-log", default="", help="File for a CSV row about each request.")
+
+
+@events.test_start.add_listener
+def _log_requests(environment: Any, **_: Any) -> None:
+    # Locust rounds to two digits by default: 143 ms would be counted as 140.
+    locust.stats.bucket_response_time = lambda milliseconds: round(milliseconds, 1)
+    path = environment.parsed_options.request_log
+    if not path:
+        return
+    file = open(path, "w", newline="")  # noqa: SIM115, PTH123  closed when the test stops
+    log = csv.writer(file)
+    log.writerow(["time", "name", "milliseconds", "status"])
+
+    def one_request(name: str, response_time: float, start_time: float, response: Any = None, **_: Any) -> None:
+        status = getattr(response, "status_code", 0) or 0
+        log.writerow([f"{start_time:.6f}", name, f"{response_time:.3f}", status])
+
+    environment.events.request.add_listener(one_request)
+    environment.events.quitting.add_listener(lambda **_: file.close())
+
+
+class Session(HttpSession):
+    """Names requests by method and path, not by each id, and takes a refused one for what it is.
+
+    A 429 is the rate limit at work: an outcome with a row of its own, not a failure of the run.
+    """
+
+    def request(self, method: str, url: str, **arguments: Any) -> Any:
+        name = f"{method} {MESSAGE_ID.sub('{id}', urlsplit(url).path)}"
+        with super().request(method, url, name=name, catch_response=True, **arguments) as response:
+            if response.status_code == TOO_MANY:
+                response.request_meta["name"] = f"{name} refused"
+                response.success()
+        return response
+
+
+def _pace(user: Any) -> float:
+    options = user.environment.parsed_options
+    return constant_throughput(options.rate / options.num_users)(user) if options.rate else 0.0
+
+
+class Caller(HttpUser):
+    """Somebody who uses the service through the client library, one request at a time."""
+
+    wait_time = _pace
+
+    def on_start(self) -> None:
+        session = Session(self.host, self.environment.events.request, self, pool_manager=self.pool_manager)
+        session.trust_env = False
+        self.messages = MessageClient(self.host, session=session)
+        # Users begin at different turns, or all would read, then all would write.
+        self.turns = itertools.cycle(turns(self.environment.parsed_options.scenario))
+        for _ in range(next(_arrivals)):
+            next(self.turns)
+
+    @task
+    def take_turn(self) -> None:
+        with contextlib.suppress(ClientError):  # Locust has counted it, with what the service answered
+            next(self.turns)(self.messages)

@@ -1,0 +1,94 @@
+"""The machine a run was made on, the processes that took part, and the CPU time they used."""
+
+import os
+import platform
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+PACKAGES = ("tornado", "motor", "pymongo", "locust", "py-spy", "pandas")
+
+
+def describe() -> dict[str, Any]:
+    """What a reader needs to judge numbers by: processor, memory, system and versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+
+
+def commit() -> str | None:
+    """The commit of the code that is measured, with `-dirty` if it was changed since; None outside git."""
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"],
+        cwd=Path(__file__).parent,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip() or None
+
+
+@dataclass
+class Processes:
+    """Who takes part in a run: the processes of each role (`server`, `mongod`, `locust`)."""
+
+    roles: dict[str, list[psutil.Process]]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """The CPU time each role has used so far, in seconds of user and system time."""
+        return {role: sum(_cpu_seconds(process) for process in each) for role, each in self.roles.items()}
+
+    def pids(self) -> dict[str, list[int]]:
+        """The process ids of each role."""
+        return {role: [process.pid for process in each] for role, each in self.roles.items()}
+
+
+def behind(url: str) -> Processes:
+    """The processes of this machine that answer at `url`, and the mongod they talk to.
+
+    Found by their sockets: the server listens on the port of `url`, and mongod on one the server is
+    connected to. What runs elsewhere, or belongs to another user, is not found; its role is empty.
+    """
+    port = urlsplit(url).port or 80
+    listening: dict[int, list[psutil.Process]] = defaultdict(list)
+    connected: dict[int, set[int]] = defaultdict(set)
+    for process in psutil.process_iter():
+        try:
+            for connection in process.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    listening[connection.laddr.port].append(process)
+                elif connection.raddr:
+                    connected[process.pid].add(connection.raddr.port)
+        except psutil.Error:
+            continue  # it has ended, or belongs to somebody else
+    servers = listening[port]
+    behind_them = {each for server in servers for remote in connected[server.pid] for each in listening[remote]}
+    return Processes({"server": servers, "mongod": [each for each in behind_them if "mongod" in each.name()]})
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,68 @@
+"""The command `python -m notebooks`: run the whole lab into a report, or open it in JupyterLab."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from loadtests import machine
+from notebooks import lab, report
+from server.launch import LaunchError
+from server.mongod import MongodError
+
+
+@click.group()
+def command() -> None:
+    """The notebooks of Backend Lab, on a real MongoDB and a running service.
+
+    \b
+    Examples:
+      python -m notebooks run
+      python -m notebooks run 00 04
+      python -m notebooks jupyter
+    """
+
+
+@command.command()
+@click.argument("names", nargs=-1)
+@click.option("--report", "path", default="report/index.html", show_default=True, type=click.Path(path_type=Path))
+def run(names: tuple[str, ...], path: Path) -> None:
+    """Run every notebook, or those whose file names begin with NAMES, and write the report.
+
+    Exits with 0 only if every check in them held.
+    """
+    paths = [each for each in lab.notebooks() if not names or each.stem.startswith(names)]
+    if not paths:
+        raise click.UsageError(f"no notebook begins with {' or '.join(names)}: see notebooks/")
+    began = time.monotonic()
+    try:
+        executed = lab.run(paths)
+    except (MongodError, LaunchError) as error:
+        raise click.ClickException(str(error)) from error
+    report.write(executed, machine.describe(), machine.commit(), path)
+    for each in executed:
+        for found in each.headlines():
+            click.echo(f"{found['question']} {found['answer']}")
+    click.echo(f"{path}: {len(executed)} notebooks in {time.monotonic() - began:.0f} s")
+    if failed := [each for each in executed if each.failure]:
+        for each in failed:
+            click.echo(f"{each.name} failed: {each.failure}", err=True)
+        sys.exit(1)
+
+
+@command.command()
+def jupyter() -> None:
+    """Open the notebooks in JupyterLab, on a running service. Ends with JupyterLab."""
+    try:
+        with lab.stack(lab.LAB) as environment:
+            program = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(lab.NOTEBOOKS)]
+            sys.exit(subprocess.run(program, check=False, env=os.environ | environment).returncode)
+    except (MongodError, LaunchError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m notebooks")

@@ -1,0 +1,93 @@
+"""Run the notebooks, first to last, on a MongoDB and a service of their own."""
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from tqdm import tqdm
+
+from notebooks.report import Executed
+from server import launch, mongod
+from server.settings import from_environment, variable
+
+NOTEBOOKS = Path(__file__).parent
+LAB = NOTEBOOKS.parent / ".lab"
+CELL_SECONDS = 600
+
+
+def notebooks() -> list[Path]:
+    """The notebooks, in order."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+@contextmanager
+def stack(data_dir: Path) -> Iterator[dict[str, str]]:
+    """A MongoDB and the service, while the block runs; gives the variables by which a kernel finds them.
+
+    The MongoDB is the one LAB_MONGODB_URI names, with a new database in it, or else embedded in
+    `data_dir`. Raises `MongodError` or `LaunchError`.
+    """
+    settings = from_environment()
+    embedded = settings.mongodb_uri is None
+    database = settings.database if embedded else f"lab_{secrets.token_hex(4)}"
+    with mongod.given_or_running(settings.mongodb_uri, data_dir, settings.mongod) as uri:
+        launch.migrate(uri, database)
+        with launch.running(mongodb_uri=uri, database=database) as server:
+            yield {
+                variable("data_dir"): str(data_dir),
+                variable("database"): database,
+                variable("url"): server.url,
+            }
+
+
+def run(paths: list[Path]) -> list[Executed]:
+    """Execute the notebooks at `paths` on a stack of their own, whatever fails, and return them in order."""
+    LAB.mkdir(exist_ok=True)
+    executed = []
+    with tempfile.TemporaryDirectory(prefix="run-", dir=LAB) as data_dir, stack(Path(data_dir)) as environment:
+        loaded = {path: nbformat.read(path, as_version=4) for path in paths}
+        expected = {path: float(notebook.metadata["backend_lab"]["seconds"]) for path, notebook in loaded.items()}
+        with tqdm(total=round(sum(expected.values())), unit="s", bar_format=BAR) as bar:
+            for path, notebook in loaded.items():
+                executed.append(_execute(path, notebook, expected[path], environment, bar))
+    return executed
+
+
+BAR = "{desc:40.40} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left"
+
+
+def _execute(
+    path: Path, notebook: nbformat.NotebookNode, expected: float, environment: dict[str, str], bar: "tqdm[None]"
+) -> Executed:
+    code_cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+    def cell_starts(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            bar.set_description_str(f"{path.stem}, cell {code_cells.index(cell_index) + 1} of {len(code_cells)}")
+
+    def cell_ended(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
+        if cell.cell_type == "code":
+            bar.update(expected / len(code_cells))
+
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=cell_starts,
+        on_cell_executed=cell_ended,
+    )
+    began, failure = time.monotonic(), None
+    try:
+        client.execute(env=os.environ | environment)
+    except CellExecutionError as error:
+        failure = f"{error.ename}: {error.evalue}"
+    except (DeadKernelError, TimeoutError) as error:
+        failure = f"{type(error).__name__}: {error}"
+    return Executed(path.stem, notebook, time.monotonic() - began, failure)

@@ -1,0 +1,83 @@
+"""The report: executed notebooks as one page, with what they found at the front."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+HEADLINE = "application/vnd.backend-lab.headline+json"
+# The charts of cells with this tag are shown at the front too.
+FRONT_TAG = "front"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A finding for the front page: the last expression of a cell shows it there and in the notebook."""
+
+    question: str
+    answer: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {
+            "text/plain": f"{self.question} {self.answer}",
+            "text/markdown": f"> **{self.question}** {self.answer}",
+            HEADLINE: {"question": self.question, "answer": self.answer},
+        }
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A notebook as it was run: its file's name without the ending, its cells and outputs, and what failed."""
+
+    name: str
+    notebook: nbformat.NotebookNode
+    seconds: float
+    failure: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The first heading."""
+        for cell in self.notebook.cells:
+            if cell.cell_type == "markdown" and cell.source.startswith("# "):
+                return str(cell.source.splitlines()[0].removeprefix("# "))
+        return self.name
+
+    def headlines(self) -> list[dict[str, str]]:
+        """The findings, in order."""
+        return [data[HEADLINE] for _, data in self._outputs() if HEADLINE in data]
+
+    def front_charts(self) -> list[str]:
+        """The charts for the front page: PNG in base64."""
+        return [
+            data["image/png"]
+            for cell, data in self._outputs()
+            if "image/png" in data and FRONT_TAG in cell.metadata.get("tags", [])
+        ]
+
+    def html(self) -> str:
+        """The notebook as a fragment of HTML."""
+        exporter = HTMLExporter(template_name="basic")
+        fragment, _ = exporter.from_notebook_node(self.notebook)
+        return str(fragment)
+
+    def _outputs(self) -> list[tuple[Any, dict[str, Any]]]:
+        return [
+            (cell, output.data)
+            for cell in self.notebook.cells
+            for output in cell.get("outputs", [])
+            if "data" in output
+        ]
+
+
+def write(executed: list[Executed], machine: dict[str, Any], commit: str | None, path: Path) -> None:
+    """Write the report to `path`: one file that needs no other and no network."""
+    template = jinja2.Template(Path(__file__).with_name("report.html.j2").read_text(), autoescape=True)
+    page = template.render(
+        notebooks=executed, machine=machine, commit=commit, highlighting=HtmlFormatter().get_style_defs(".highlight")
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)

@@ -1,0 +1,70 @@
+"""Record a running Python process with py-spy.
+
+Only threads that hold the interpreter's lock (the GIL) are sampled. At most one does at a time, so the
+samples are the time in which Python ran, and add up to no more than the clock: with Motor the server
+has a pool of threads, and counting every thread that looks busy would count the queue for the lock too.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+RATE = 100
+GRACE_SECONDS = 20.0
+
+
+class ProfilerError(Exception):
+    """A profile could not be taken. The text is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """When a recording was made (Unix seconds), at how many samples a second, and whether py-spy kept up."""
+
+    began: float
+    seconds: float
+    rate: int
+    behind: bool
+
+
+def record(pid: int, seconds: float, raw: Path, rate: int = RATE) -> Recording:
+    """Sample the process `pid` for `seconds` into `raw`, a line for each distinct stack.
+
+    Raises `ProfilerError` without the right to trace the process, or when there is no such process.
+    """
+    command = [_py_spy(), "record", "--pid", str(pid), "--duration", f"{max(1, round(seconds))}", "--rate", str(rate)]
+    command += ["--gil", "--format", "raw", "--output", str(raw)]
+    result = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS
+    )
+    ended = time.time()
+    said = result.stdout + result.stderr
+    if result.returncode != 0 or not raw.exists():
+        raise ProfilerError(_why(pid, said))
+    length = float(max(1, round(seconds)))
+    return Recording(ended - length, length, rate, "behind in sampling" in said)
+
+
+def _py_spy() -> str:
+    beside_python = Path(sys.executable).with_name("py-spy")
+    found = str(beside_python) if beside_python.exists() else shutil.which("py-spy")
+    if found is None:
+        raise ProfilerError("py-spy is not installed: make setup installs it")
+    return found
+
+
+def _why(pid: int, said: str) -> str:
+    if "ermission" in said or "EPERM" in said or "not permitted" in said:
+        if sys.platform == "darwin":
+            cure = "macOS lets only root do this: run it with sudo"
+        else:
+            cure = (
+                "start the server with --allow-profiling on, or allow it for the machine with "
+                "sudo sysctl kernel.yama.ptrace_scope=0; a container needs the capability SYS_PTRACE"
+            )
+        return f"py-spy may not look into process {pid}: {cure}"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"py-spy could not record process {pid}: {lines[-1] if lines else 'it said nothing'}"
