@@ -35,7 +35,7 @@ format: $(READY) ## let ruff format the code and mend what it can
 
 lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --quiet --extra dev pyproject.toml --output-file requirements.lock
+		--no-header --quiet --extra dev --extra mongod pyproject.toml --output-file requirements.lock
 
 clean: ## remove .venv, the lab's database and its report
 	rm -rf .venv .lab report

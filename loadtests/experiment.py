@@ -134,8 +134,9 @@ def compare(
 @contextmanager
 def servers(variants: Variants, messages: int = 200) -> Iterator[dict[str, launch.RunningServer]]:
     """A server for each of `variants`, all on one new database that holds `messages` messages."""
-    place = {"mongodb_uri": launch.mongodb_uri(), "database": f"experiment_{secrets.token_hex(4)}"}
-    launch.migrate(**place)
+    uri, database = launch.mongodb_uri(), f"experiment_{secrets.token_hex(4)}"
+    launch.migrate(uri, database)
+    place: dict[str, Any] = {"mongodb_uri": uri, "database": database}
     with launch.running(**place) as plain, MessageClient(plain.url) as client:
         for number in range(messages):
             client.send(f"Message {number}, here before the measuring began.", author="experiment")

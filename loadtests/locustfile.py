@@ -6,10 +6,12 @@ Started by `loadtests.run`, in a process of its own: gevent changes the whole in
 import contextlib
 import csv
 import itertools
+import random
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent
 import locust.stats
 from locust import HttpUser, constant_throughput, events, task
 from locust.clients import HttpSession
@@ -81,6 +83,10 @@ class Caller(HttpUser):
         self.turns = itertools.cycle(turns(self.environment.parsed_options.scenario))
         for _ in range(next(_arrivals)):
             next(self.turns)
+        # … and at different times, or they would arrive in bursts and wait for each other.
+        options = self.environment.parsed_options
+        if options.rate:
+            gevent.sleep(random.uniform(0, options.num_users / options.rate))
 
     @task
     def take_turn(self) -> None:

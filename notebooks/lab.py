@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Never
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,6 +21,8 @@ from server.settings import from_environment, variable
 NOTEBOOKS = Path(__file__).parent
 LAB = NOTEBOOKS.parent / ".lab"
 CELL_SECONDS = 600
+QUICK_CELL_SECONDS = 0.3
+BAR = "{desc:40.40} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left"
 
 
 def notebooks() -> list[Path]:
@@ -53,19 +56,19 @@ def run(paths: list[Path]) -> list[Executed]:
     executed = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=LAB) as data_dir, stack(Path(data_dir)) as environment:
         loaded = {path: nbformat.read(path, as_version=4) for path in paths}
-        expected = {path: float(notebook.metadata["backend_lab"]["seconds"]) for path, notebook in loaded.items()}
-        with tqdm(total=round(sum(expected.values())), unit="s", bar_format=BAR) as bar:
+        expected = sum(_seconds(cell) for notebook in loaded.values() for cell in notebook.cells)
+        with tqdm(total=expected, bar_format=BAR) as bar:
             for path, notebook in loaded.items():
-                executed.append(_execute(path, notebook, expected[path], environment, bar))
+                executed.append(_execute(path, notebook, environment, bar))
     return executed
 
 
-BAR = "{desc:40.40} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left"
+def _seconds(cell: nbformat.NotebookNode) -> float:
+    """How long a cell is expected to take: what its metadata says, else no time worth planning for."""
+    return float(cell.metadata.get("seconds", QUICK_CELL_SECONDS)) if cell.cell_type == "code" else 0.0
 
 
-def _execute(
-    path: Path, notebook: nbformat.NotebookNode, expected: float, environment: dict[str, str], bar: "tqdm[None]"
-) -> Executed:
+def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str, str], bar: "tqdm[Never]") -> Executed:
     code_cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def cell_starts(cell: nbformat.NotebookNode, cell_index: int) -> None:
@@ -73,11 +76,12 @@ def _execute(
             bar.set_description_str(f"{path.stem}, cell {code_cells.index(cell_index) + 1} of {len(code_cells)}")
 
     def cell_ended(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
-        if cell.cell_type == "code":
-            bar.update(expected / len(code_cells))
+        bar.update(_seconds(cell))
 
     client = NotebookClient(
         notebook,
+        # The kernel would warn that it listens on loopback without encryption, over the progress bar.
+        extra_arguments=["--log-level=ERROR"],
         timeout=CELL_SECONDS,
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=cell_starts,

@@ -1,0 +1,91 @@
+"""The command `python -m loadtests`: load a running service and say what came of it."""
+
+import json
+from pathlib import Path
+
+import click
+import requests as http
+
+from loadtests import ingest
+from loadtests.experiment import new_folder
+from loadtests.run import Load, RunError
+from loadtests.run import run as run_locust
+from loadtests.scenarios import SCENARIOS
+
+TITLES = {
+    "requests_per_s": "successful requests/s",
+    "refused_per_s": "refused requests/s (429)",
+    "failed_per_s": "failed requests/s",
+    "p50_ms": "median latency, ms",
+    "p95_ms": "95th percentile, ms",
+    "p99_ms": "99th percentile, ms",
+    "server_us": "server CPU, µs per successful request",
+    "mongod_us": "mongod CPU, µs per successful request",
+    "server_cores": "server CPU, cores",
+    "mongod_cores": "mongod CPU, cores",
+    "locust_cores": "Locust CPU, cores",
+}
+
+
+@click.group()
+def command() -> None:
+    """Load a running message service with Locust.
+
+    \b
+    Examples:
+      python -m loadtests run reads
+      python -m loadtests run mixed --rate 300 --seconds 30 --json
+    """
+
+
+@command.command()
+@click.argument("scenario", type=click.Choice(sorted(SCENARIOS)))
+@click.option(
+    "--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True, help="The service."
+)
+@click.option("--users", default=Load.users, show_default=True, type=click.IntRange(1), help="How many at a time.")
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True), help="How long is measured."
+)
+@click.option("--warmup", default=Load.warmup, show_default=True, type=click.FloatRange(0), help="Seconds before that.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Requests per second; as fast as answered if left out."
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="A new folder for the results; in .lab/runs if left out."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def run(
+    scenario: str,
+    url: str,
+    users: int,
+    seconds: float,
+    warmup: float,
+    rate: float | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Run SCENARIO, and print what was measured. The run folder keeps everything else."""
+    folder = folder or new_folder(scenario)
+    if folder.exists():
+        raise click.UsageError(f"{folder} exists: name a folder that does not")
+    try:
+        http.get(f"{url}/healthz", timeout=5).raise_for_status()
+        run_locust(Load(scenario, users, seconds, warmup, rate), url, folder)
+        summary = ingest.summary(folder)
+    except http.RequestException as error:
+        raise click.ClickException(f"no message service answers at {url}: start one with make serve") from error
+    except (RunError, ingest.IngestError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(summary | {"folder": str(folder)}))
+        return
+    for name, title in TITLES.items():
+        click.echo(f"{title:40} {summary[name]:10,.1f}")
+    click.echo(f"{'run folder':40} {folder}")
+    if summary["void"]:
+        click.echo(f"Do not quote this as the service's rate or latency: {summary['void']}.", err=True)
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m loadtests")
