@@ -1,6 +1,6 @@
 """A client for the message service, for programs and for the command line (`python -m client`)."""
 
-from client.errors import ClientError, Refused, ServiceUnavailable, TooMany
-from client.messages import Message, MessageClient
+from client.errors import ClientError, NotFound, Refused, ServiceUnavailable, TooMany
+from client.messages import Message, MessageClient, Thread
 
-__all__ = ["ClientError", "Message", "MessageClient", "Refused", "ServiceUnavailable", "TooMany"]
+__all__ = ["ClientError", "Message", "MessageClient", "NotFound", "Refused", "ServiceUnavailable", "Thread", "TooMany"]

@@ -2,21 +2,52 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import click
 
-from client.errors import ClientError
+from client import rendering, times
+from client.errors import ClientError, NotFound
 from client.messages import Message, MessageClient
-from client.rendering import line
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-url_option = click.option(
-    "--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True, help="The service."
-)
+author_option = click.option("--author", help="Who says it; anonymous if left out.")
+limit_option = click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.")
+
+
+def service(command: Command) -> Command:
+    """The options that say where the service is, and who we are."""
+    key = click.option(
+        "--api-key", envvar="LAB_API_KEY", show_envvar=True, help="Access key, if the service wants one."
+    )
+    url = click.option(
+        "--url",
+        envvar="LAB_URL",
+        default="http://127.0.0.1:8000",
+        show_default=True,
+        show_envvar=True,
+        help="The service.",
+    )
+    return url(key(command))
+
+
+class Time(click.ParamType[datetime]):
+    """A time as `client.times` reads it."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return times.parse(str(value))
+        except (ValueError, OverflowError) as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -28,53 +59,136 @@ def command() -> None:
       python -m client hello
       python -m client send "lunch?" --author mia
       python -m client recent --limit 5
+      python -m client since 10am
+      python -m client follow --json
     """
 
 
 @command.command()
-@url_option
+@service
 @json_option
-def hello(url: str, as_json: bool) -> None:
+def hello(url: str, api_key: str | None, as_json: bool) -> None:
     """Ask the service who it is."""
-    with _client(url) as client:
+    with _client(url, api_key) as client:
         greeting = client.hello()
     click.echo(json.dumps(greeting) if as_json else greeting["greeting"])
 
 
 @command.command()
 @click.argument("text")
-@click.option("--author", help="Who says it; anonymous if left out.")
-@url_option
+@author_option
+@service
 @json_option
-def send(text: str, author: str | None, url: str, as_json: bool) -> None:
+def send(text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
     """Store TEXT as a message; - reads it from standard input."""
-    with _client(url) as client:
-        message = client.send(sys.stdin.read() if text == "-" else text, author)
-    click.echo(json.dumps(_document(message)) if as_json else line(message))
+    with _client(url, api_key) as client:
+        message = client.send(_text(text), author)
+    click.echo(_json(message) if as_json else rendering.line(message))
 
 
 @command.command()
-@click.option("--limit", type=int, help="How many; the service's default if left out.")
-@url_option
+@click.argument("id")
+@click.argument("text")
+@author_option
+@service
 @json_option
-def recent(limit: int | None, url: str, as_json: bool) -> None:
-    """Show the newest messages, newest first."""
-    with _client(url) as client:
-        messages = client.recent(limit)
-    if as_json:
-        click.echo(json.dumps([_document(message) for message in messages]))
-        return
-    for message in messages:
-        click.echo(line(message))
+def reply(id: str, text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
+    """Answer the message ID with TEXT; - reads it from standard input."""
+    with _client(url, api_key) as client:
+        message = client.reply(id, _text(text), author)
+        lines = [_json(message)] if as_json else rendering.threads([message], _answered(client, [message]))
+        _echo(lines)
+
+
+@command.command()
+@limit_option
+@service
+@json_option
+def recent(limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
+    """Show the newest messages: the newest at the bottom, with --json first."""
+    with _client(url, api_key) as client:
+        _show(client, client.recent(limit), as_json)
+
+
+@command.command()
+@click.argument("time", type=Time())
+@limit_option
+@service
+@json_option
+def since(time: datetime, limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
+    """Show the messages since TIME: 10am, 10:00, yesterday, 2h, or an RFC 3339 time."""
+    with _client(url, api_key) as client:
+        _show(client, client.since(time, limit), as_json)
+
+
+@command.command()
+@click.argument("id")
+@service
+@json_option
+def show(id: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """Show the message ID with all its replies."""
+    with _client(url, api_key) as client:
+        thread = client.get(id)
+        replies = list(client.replies(id)) if thread.more else thread.replies
+        if as_json:
+            click.echo(json.dumps(_document(thread.message) | {"replies": [_document(each) for each in replies]}))
+        else:
+            _show(client, [thread.message, *replies], as_json=False)
+
+
+@command.command()
+@click.option("--after", help="Cursor to begin after; now if left out.")
+@click.option(
+    "--interval", default=0.5, show_default=True, type=click.FloatRange(0.01), help="Seconds between questions."
+)
+@service
+@json_option
+def follow(after: str | None, interval: float, url: str, api_key: str | None, as_json: bool) -> None:
+    """Show every new message as it comes, until Ctrl-C; with --json, one object a line."""
+    with _client(url, api_key) as client:
+        for message in client.follow(after, interval):
+            _echo([_json(message)] if as_json else rendering.threads([message], _answered(client, [message])))
 
 
 @contextmanager
-def _client(url: str) -> Iterator[MessageClient]:
+def _client(url: str, api_key: str | None) -> Iterator[MessageClient]:
     try:
-        with MessageClient(url) as client:
+        with MessageClient(url, api_key) as client:
             yield client
     except ClientError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _show(client: MessageClient, messages: list[Message], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_document(message) for message in messages]))
+    else:
+        _echo(rendering.threads(messages, _answered(client, messages)))
+
+
+def _answered(client: MessageClient, messages: list[Message]) -> dict[str, Message]:
+    """The messages that are answered by some of `messages` without being one of them, by id."""
+    shown = {message.id for message in messages}
+    answered = {}
+    for id in {message.reply_to for message in messages if message.reply_to is not None} - shown:
+        try:
+            answered[id] = client.get(id).message
+        except NotFound:
+            continue
+    return answered
+
+
+def _text(argument: str) -> str:
+    return sys.stdin.read() if argument == "-" else argument
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _json(message: Message) -> str:
+    return json.dumps(_document(message))
 
 
 def _document(message: Message) -> dict[str, Any]:

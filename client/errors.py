@@ -1,8 +1,9 @@
 """What can go wrong when one talks to the service.
 
 ClientError
-├── ServiceUnavailable   no answer, or one that says the service is broken or away: try again
+├── ServiceUnavailable   no answer, or one that says the service is broken or away: try again later
 └── Refused              the service does not do what was asked: asking again will not help
+    ├── NotFound         … because there is no such message
     └── TooMany          … unless one waits: more was asked for than is admitted
 """
 
@@ -12,7 +13,11 @@ class ClientError(Exception):
 
 
 class ServiceUnavailable(ClientError):
-    """The service cannot be reached, or cannot do it now."""
+    """The service cannot be reached, or cannot do it now; it asks to wait `retry_after` seconds."""
+
+    def __init__(self, detail: str, retry_after: float = 0.0) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class Refused(ClientError):
@@ -22,6 +27,10 @@ class Refused(ClientError):
         super().__init__(detail)
         self.status = status
         self.errors = errors
+
+
+class NotFound(Refused):
+    """There is no such message."""
 
 
 class TooMany(Refused):

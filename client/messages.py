@@ -1,20 +1,27 @@
 """MessageClient: the service's verbs as methods."""
 
+import itertools
+import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
+from urllib.parse import quote
 
 import requests
 
-from client.errors import ClientError, Refused, ServiceUnavailable, TooMany
+from client.transport import TIMEOUT, Transport
 
-# Seconds to connect, and to wait for each part of an answer.
-TIMEOUT = (3.05, 15.0)
+PAGE = 100
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message as the service keeps it. `created_at` is aware, in UTC; `id` is 24 hex digits."""
+    """A message as the service keeps it. `created_at` is aware, in UTC; `id` is 24 hex digits.
+
+    `seq` numbers messages in the order in which they were stored.
+    """
 
     id: str
     text: str
@@ -22,6 +29,7 @@ class Message:
     created_at: datetime
     reply_to: str | None = None
     source: str = "api"
+    seq: int = 0
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Message":
@@ -30,40 +38,100 @@ class Message:
         return cls(**known | {"created_at": datetime.fromisoformat(document["created_at"])})
 
 
+@dataclass(frozen=True)
+class Thread:
+    """A message with its first direct replies, oldest first; `more` tells that there are others."""
+
+    message: Message
+    replies: list[Message]
+    more: bool
+
+
 class MessageClient:
     """Talks to the service at `base_url`, for example `http://127.0.0.1:8000`.
 
-    Connections are kept and reused; a `session` of the caller's own (a load generator's, say) is used
-    instead of a new one. Every method raises `ServiceUnavailable` or `Refused` (see `client.errors`).
+    What may pass is tried again, up to `retries` times; a message is never stored twice by that. A
+    client always reads its own writes. Connections are kept and reused; a `session` of the caller's own
+    (a load generator's, say) is used instead of a new one. For one thread. Every method raises
+    `ServiceUnavailable` or `Refused` (see `client.errors`).
     """
 
     def __init__(
         self,
         base_url: str,
+        api_key: str | None = None,
         session: requests.Session | None = None,
         timeout: float | tuple[float, float] = TIMEOUT,
+        retries: int = 3,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._session = session or requests.Session()
-        self._timeout = timeout
+        self._transport = Transport(base_url, api_key, session, timeout, retries)
 
     def hello(self) -> dict[str, Any]:
         """The service's greeting: its name, version and links. The service counts it as a visit."""
-        return self._request("GET", "/")
+        return self._transport.request("GET", "/")
 
-    def send(self, text: str, author: str | None = None) -> Message:
+    def send(self, text: str, author: str | None = None, reply_to: str | None = None) -> Message:
         """Store a message; it is durable when this returns."""
-        body = {"text": text} if author is None else {"text": text, "author": author}
-        return Message.from_json(self._request("POST", "/messages", json=body))
+        given = {"text": text, "author": author, "reply_to": reply_to}
+        body = {name: value for name, value in given.items() if value is not None}
+        # One key for all attempts: the service stores the message once, however many arrive.
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        return Message.from_json(self._transport.request("POST", "/messages", headers, json=body))
+
+    def reply(self, id: str, text: str, author: str | None = None) -> Message:
+        """Answer the message `id`."""
+        return self.send(text, author, reply_to=id)
 
     def recent(self, limit: int | None = None) -> list[Message]:
         """The `limit` newest messages (the service's default if None), newest first."""
-        params = {} if limit is None else {"limit": limit}
-        return [Message.from_json(each) for each in self._request("GET", "/messages", params=params)["messages"]]
+        return _messages(self._list(limit=limit))
+
+    def since(self, when: datetime, limit: int | None = None) -> list[Message]:
+        """The messages created at or after `when`, newest first; the `limit` newest of them.
+
+        Raises `ValueError` for a time without a time zone.
+        """
+        if when.tzinfo is None:
+            raise ValueError(f"{when} has no time zone: give it one with when.astimezone()")
+        return list(itertools.islice(self._pages(since=when.isoformat()), limit))
+
+    def get(self, id: str) -> Thread:
+        """The message `id` with its replies. Raises `NotFound`."""
+        document = self._transport.request("GET", _path(id))
+        replies = [Message.from_json(each) for each in document.get("replies", [])]
+        return Thread(Message.from_json(document), replies, document.get("next") is not None)
+
+    def replies(self, id: str) -> Iterator[Message]:
+        """All direct replies to the message `id`, oldest first. Raises `NotFound`."""
+        cursor = None
+        while True:
+            params = {"limit": PAGE} | ({} if cursor is None else {"cursor": cursor})
+            document = self._transport.request("GET", f"{_path(id)}/replies", params=params)
+            yield from _messages(document)
+            cursor = document["next"]
+            if cursor is None:
+                return
+
+    def newest(self) -> str:
+        """A cursor: `follow` with it gives everything that is stored from now on."""
+        return str(self._list(limit=1)["newest"])
+
+    def follow(self, after: str | None = None, interval: float = 0.5) -> Iterator[Message]:
+        """Every message that comes after the cursor (after now if None), once, oldest first; for ever.
+
+        Asks again `interval` seconds after it has given everything there is.
+        """
+        cursor = self.newest() if after is None else after
+        while True:
+            document = self._list(after=cursor, limit=PAGE)
+            yield from _messages(document)
+            if cursor == document["newest"]:
+                time.sleep(interval)
+            cursor = document["newest"]
 
     def close(self) -> None:
         """Give back the connections."""
-        self._session.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,37 +139,23 @@ class MessageClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            response = self._session.request(method, self.base_url + path, timeout=self._timeout, **arguments)
-        except requests.ConnectionError as error:
-            raise ServiceUnavailable(f"no service answers at {self.base_url}: is it running?") from error
-        except requests.Timeout as error:
-            raise ServiceUnavailable(f"{self.base_url} took longer than {self._timeout} s to answer") from error
-        except requests.RequestException as error:
-            raise ClientError(f"{self.base_url} cannot be asked: {error}") from error
-        document = _json(response)
-        if response.ok:
-            return document
-        raise _error(response, document)
+    def _list(self, **params: Any) -> dict[str, Any]:
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._transport.request("GET", "/messages", params=given)
+
+    def _pages(self, **params: Any) -> Iterator[Message]:
+        cursor = None
+        while True:
+            document = self._list(**params, limit=PAGE, cursor=cursor)
+            yield from _messages(document)
+            cursor = document["next"]
+            if cursor is None:
+                return
 
 
-def _json(response: requests.Response) -> dict[str, Any]:
-    try:
-        document = response.json()
-    except requests.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise ServiceUnavailable(f"{response.url} answered {response.status_code}, but not as the message service does")
-    return document
+def _path(id: str) -> str:
+    return "/messages/" + quote(id, safe="")
 
 
-def _error(response: requests.Response, document: dict[str, Any]) -> ClientError:
-    detail = str(document.get("detail", response.reason))
-    status = response.status_code
-    if status == requests.codes.too_many_requests:
-        return TooMany(detail, status, float(response.headers.get("Retry-After", 1)))
-    if status >= requests.codes.server_error:
-        return ServiceUnavailable(f"the service answered {status}: {detail}")
-    errors = tuple((each["field"], each["message"]) for each in document.get("errors", []))
-    return Refused(detail, status, errors)
+def _messages(document: dict[str, Any]) -> list[Message]:
+    return [Message.from_json(each) for each in document["messages"]]

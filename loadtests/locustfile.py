@@ -78,7 +78,7 @@ class Caller(HttpUser):
     def on_start(self) -> None:
         session = Session(self.host, self.environment.events.request, self, pool_manager=self.pool_manager)
         session.trust_env = False
-        self.messages = MessageClient(self.host, session=session)
+        self.messages = MessageClient(self.host, session=session, retries=0)
         # Users begin at different turns, or all would read, then all would write.
         self.turns = itertools.cycle(turns(self.environment.parsed_options.scenario))
         for _ in range(next(_arrivals)):

@@ -10,13 +10,16 @@ import sys
 from tornado.httpserver import HTTPServer
 
 from server.admission import Admission
+from server.api import openapi
+from server.api.access import Access
 from server.api.base import MAX_READ, Edge
 from server.api.routes import application
 from server.messages import MessageService
-from server.recent import recent
+from server.recent import reader
 from server.settings import Settings
 from server.store import Store
 from server.telemetry import InFlight, Metrics, log_to_stderr
+from server.timeline import Timeline
 
 DRAIN_SECONDS = 8.0
 
@@ -24,13 +27,21 @@ DRAIN_SECONDS = 8.0
 async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
     """Serve on `sockets` until asked to stop. Raises `StoreUnavailable` if there is no database."""
     log_to_stderr(access_log=settings.access_log == "on")
-    store = Store(mongodb_uri, settings.database)
-    await store.ping()
+    store = Store(mongodb_uri, settings.database, settings.driver)
+    timeline = Timeline(store)
+    await timeline.start()
 
-    service = MessageService(store, recent(settings.cache, store))
+    service = MessageService(store, timeline, reader(settings.cache, timeline))
     in_flight = InFlight()
     metrics = Metrics(in_flight)
-    edge = Edge(service, Admission(settings.write_limit), metrics, in_flight)
+    edge = Edge(
+        service=service,
+        admission=Admission(settings.write_limit),
+        metrics=metrics,
+        in_flight=in_flight,
+        access=Access(dict(settings.api_keys)),
+        openapi=openapi.document(with_keys=bool(settings.api_keys)),
+    )
     server = HTTPServer(
         application(edge),
         max_body_size=MAX_READ,
@@ -52,7 +63,7 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
         logging.warning("%d requests were not finished within %s s and are dropped", in_flight.count, DRAIN_SECONDS)
     await server.close_all_connections()
     lag.cancel()
-    store.close()
+    await store.close()
 
 
 async def _asked_to_stop(until_stdin_closes: bool) -> None:

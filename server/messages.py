@@ -2,13 +2,16 @@
 
 MessageError
 ├── InvalidMessage       what was sent cannot become a message
+├── NoSuchMessage        nothing has that id
+├── UnknownReply         the message that is answered does not exist
+├── KeyReused            an idempotency key came back with another message
 ├── OverLimit            more was asked for than is admitted
 └── StoreUnavailable     the database cannot be reached
 """
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -17,6 +20,8 @@ MAX_TEXT = 4000
 MAX_AUTHOR = 80
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 20
+MAX_REPLIES = 100
+ID_PATTERN = "^[0-9a-fA-F]{24}$"
 
 Source = Literal["api", "sms", "slack"]
 
@@ -31,6 +36,18 @@ class InvalidMessage(MessageError):
     def __init__(self, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
         self.errors = errors
+
+
+class NoSuchMessage(MessageError):
+    """Nothing has that id."""
+
+
+class UnknownReply(MessageError):
+    """`reply_to` names no message."""
+
+
+class KeyReused(MessageError):
+    """An idempotency key was used before, for another message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,8 @@ def _not_blank(value: str) -> str:
     return value
 
 
-NotBlank = AfterValidator(_not_blank)
+# The pattern says the same to those who read the schema.
+NotBlank = (AfterValidator(_not_blank), Field(json_schema_extra={"pattern": r"\S"}))
 
 
 class NewMessage(BaseModel):
@@ -70,13 +88,22 @@ class NewMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT), NotBlank]
-    author: Annotated[str, Field(min_length=1, max_length=MAX_AUTHOR), NotBlank] = "anonymous"
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT), *NotBlank]
+    author: Annotated[str, Field(min_length=1, max_length=MAX_AUTHOR), *NotBlank] = "anonymous"
+    reply_to: Annotated[str, Field(pattern=ID_PATTERN)] | None = None
+
+    def fingerprint(self) -> str:
+        """The same for equal messages, and for no others."""
+        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stored message. `created_at` is UTC with milliseconds; `id` is 24 hex digits."""
+    """A stored message. `created_at` is UTC with milliseconds; `id` is 24 hex digits.
+
+    `seq` numbers messages in the order in which they were stored; None only for one that is older than
+    the numbering and has not been given its number yet (migration 0005).
+    """
 
     id: str
     text: str
@@ -84,61 +111,210 @@ class Message:
     created_at: datetime
     reply_to: str | None = None
     source: Source = "api"
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """A number that was given out and will never belong to a message: its writer died, or stored nothing."""
+
+    seq: int
+
+
+Entry = Message | Void
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between messages: below the number `before`, or below the unnumbered message `before_id`.
+
+    `floor` is the lowest number that is wanted at all, or None.
+    """
+
+    before: int | None = None
+    before_id: str | None = None
+    floor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some messages, where the next page begins (None: nowhere), and the newest number a reader may trust.
+
+    Every message numbered up to `newest` is stored or will never be: who continues after `newest` sees
+    everything else exactly once.
+    """
+
+    messages: list[Message]
+    next: Position | None
+    newest: int
+
+    def first(self, limit: int) -> "Page":
+        """The same page, cut to its `limit` first messages."""
+        if len(self.messages) <= limit:
+            return self
+        last = self.messages[limit - 1]
+        below = Position(before_id=last.id) if last.seq is None else Position(before=last.seq)
+        return Page(self.messages[:limit], below, self.newest)
 
 
 class Messages(Protocol):
     """Where messages are kept. Every method raises `StoreUnavailable` when the database is away."""
 
-    async def add(self, new: NewMessage, created_at: datetime) -> Message:
-        """Store a message durably, then return it."""
+    async def add(
+        self, new: NewMessage, source: Source, dedupe: str | None, known_complete: int
+    ) -> tuple[Message, bool]:
+        """Store a message durably under the next number; returns it, and whether it was there before.
 
-    async def newest(self, limit: int) -> list[Message]:
-        """The `limit` newest messages, newest first."""
+        Of all calls with the same `dedupe` key one stores its message and the others get that one, or
+        `KeyReused` if theirs differs. `known_complete` is remembered for processes that start later.
+        """
 
-    async def add_visit(self, at: datetime) -> None:
+    async def get(self, id: str) -> Message | None:
+        """The message with that id, or None."""
+
+    async def before(self, position: Position, limit: int) -> list[Entry]:
+        """The `limit` entries below `position`, highest number first, the unnumbered ones last."""
+
+    async def after(self, seq: int, limit: int) -> list[Entry]:
+        """The `limit` entries above `seq`, lowest number first."""
+
+    async def numbers_after(self, seq: int, limit: int) -> list[int]:
+        """The numbers of those entries only."""
+
+    async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
+        """The `limit` first replies to a message that are numbered above `after`, and not above `up_to`."""
+
+    async def first_since(self, since: datetime) -> int | None:
+        """The lowest number of a message created at or after `since`, or None."""
+
+    async def make_void(self, first: int, last: int) -> None:
+        """Give up the numbers from `first` to `last` that hold nothing yet: no message can take them any more."""
+
+    async def known_complete(self) -> int:
+        """What `add` was last told of it."""
+
+    async def add_visit(self) -> None:
         """Remember that somebody asked for the front page."""
 
     async def ping(self) -> None:
         """Return if the database answers."""
 
 
-class Recent(Protocol):
+class Reader(Protocol):
     """Where reads of the newest messages come from."""
 
-    async def newest(self, limit: int) -> list[Message]:
-        """The `limit` newest messages, newest first."""
+    async def newest(self, limit: int, seen: int) -> Page:
+        """The `limit` newest messages, newest first, from a state that includes number `seen`."""
 
     def written(self, message: Message) -> None:
         """Learn that this process has stored `message`."""
 
 
-def now() -> datetime:
-    """The time in UTC, cut to the milliseconds that a BSON date holds."""
-    time = datetime.now(UTC)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+class Order(Protocol):
+    """All other reads of lists: see `server.timeline`."""
+
+    complete: int
+
+    async def page(self, position: Position, limit: int) -> Page:
+        """The `limit` messages below `position`, newest first."""
+
+    async def floor(self, since: datetime) -> int | None:
+        """The lowest number of a message created at or after `since`, or None."""
+
+    async def after(self, seq: int, limit: int, ceiling: int | None) -> Page:
+        """The `limit` messages that follow number `seq` and are below `ceiling`, oldest first."""
+
+    async def replies(self, id: str, after: int, limit: int) -> Page:
+        """The `limit` replies to a message that follow number `after`, oldest first."""
+
+    async def catch_up(self, seen: int) -> None:
+        """Return when reads include number `seen`."""
 
 
 class MessageService:
-    """What can be done with messages. HTTP, SMS and Slack all enter here."""
+    """What can be done with messages. HTTP, SMS and Slack all enter here.
 
-    def __init__(self, messages: Messages, recent: Recent, clock: Callable[[], datetime] = now) -> None:
+    Reads take `seen`, the highest number that the caller has met: what they return includes it.
+    """
+
+    def __init__(self, messages: Messages, order: Order, reader: Reader) -> None:
         self._messages = messages
-        self._recent = recent
-        self._clock = clock
+        self._order = order
+        self._reader = reader
 
-    async def post(self, new: NewMessage) -> Message:
-        """Store a message; when this returns, it is durable and every later read sees it."""
-        message = await self._messages.add(new, self._clock())
-        self._recent.written(message)
+    @property
+    def newest(self) -> int:
+        """The number up to which this process knows all messages."""
+        return self._order.complete
+
+    async def post(self, new: NewMessage, source: Source = "api", dedupe: str | None = None) -> tuple[Message, bool]:
+        """Store a message; when this returns, it is durable. The second value tells a message stored before.
+
+        Posts with the same `dedupe` key store one message, and all return it. Raises `UnknownReply`,
+        and `KeyReused` if the key came with another message before.
+        """
+        if new.reply_to is not None and await self._messages.get(new.reply_to) is None:
+            raise UnknownReply(f"there is no message {new.reply_to} to reply to")
+        message, replayed = await self._messages.add(new, source, dedupe, self._order.complete)
+        if not replayed:
+            self._reader.written(message)
+        return message, replayed
+
+    async def recent(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
+        """The `limit` newest messages, newest first."""
+        return await self._reader.newest(limit, seen)
+
+    async def older(self, position: Position, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
+        """The `limit` messages below a page's `next`, newest first."""
+        if self._order.complete < seen:
+            await self._order.catch_up(seen)
+        return await self._order.page(position, limit)
+
+    async def since(
+        self, since: datetime, limit: int = DEFAULT_LIMIT, seen: int = 0, below: Position | None = None
+    ) -> Page:
+        """The `limit` newest messages created at or after `since`, newest first; or those `below` a page's `next`."""
+        await self._order.catch_up(seen)
+        floor = await self._order.floor(since)
+        below = below or Position()
+        if floor is None or below.before_id is not None:
+            return Page([], None, self._order.complete)
+        highest_floor = floor if below.floor is None else max(floor, below.floor)
+        return await self._order.page(Position(below.before, None, highest_floor), limit)
+
+    async def after(
+        self,
+        seq: int,
+        limit: int = DEFAULT_LIMIT,
+        seen: int = 0,
+        since: datetime | None = None,
+        below: Position | None = None,
+    ) -> Page:
+        """The `limit` messages that came after a page's `newest`, oldest first; of those `since` and `below` only."""
+        await self._order.catch_up(seen)
+        if since is not None:
+            floor = await self._order.floor(since)
+            if floor is None:
+                return Page([], None, seq)
+            seq = max(seq, floor - 1)
+        ceiling = None if below is None else below.before if below.before is not None else 0
+        return await self._order.after(seq, limit, ceiling)
+
+    async def get(self, id: str) -> Message:
+        """The message with that id. Raises `NoSuchMessage`."""
+        message = await self._messages.get(id)
+        if message is None:
+            raise NoSuchMessage(f"there is no message {id}")
         return message
 
-    async def recent(self, limit: int = DEFAULT_LIMIT) -> list[Message]:
-        """The `limit` newest messages, newest first."""
-        return await self._recent.newest(limit)
+    async def replies(self, id: str, after: int = 0, limit: int = MAX_REPLIES, seen: int = 0) -> Page:
+        """The `limit` direct replies to a message that follow number `after`, oldest first."""
+        await self._order.catch_up(seen)
+        return await self._order.replies(id, after, limit)
 
     async def visit(self) -> None:
         """Remember that somebody asked for the front page."""
-        await self._messages.add_visit(self._clock())
+        await self._messages.add_visit()
 
     async def check(self) -> None:
         """Return if messages can be read and written now, else raise `StoreUnavailable`."""

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 import click
 import limits
 
+MIN_KEY = 8
+NO_KEYS: tuple[tuple[str, str], ...] = ()
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -65,6 +68,27 @@ class DatabaseName(click.ParamType[str]):
         return text
 
 
+ApiKeys = tuple[tuple[str, str], ...]
+
+
+class ApiKeysParam(click.ParamType[ApiKeys]):
+    """Access keys: `name:key,name:key`."""
+
+    name = "name:key,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ApiKeys:
+        if isinstance(value, tuple):
+            return value
+        pairs = [each.strip().partition(":") for each in str(value).split(",") if each.strip()]
+        keys = tuple((name, key) for name, _, key in pairs)
+        if any(not name or len(key) < MIN_KEY or not key.isascii() for name, key in keys):
+            # The keys themselves stay out of the message.
+            self.fail(f"write NAME:KEY,NAME:KEY with keys of {MIN_KEY} or more ASCII characters", param, ctx)
+        if len(dict(keys)) < len(keys):
+            self.fail("a name is given twice: name each caller once", param, ctx)
+        return keys
+
+
 def knob(default: Any, help: str, type: Any = str) -> Any:
     """A dataclass field that is also a command-line flag and an environment variable."""
     return field(default=default, metadata={"help": help, "type": type})
@@ -80,8 +104,14 @@ class Settings:
     database: str = knob("backend_lab", "Database to keep the messages in.", DatabaseName())
     data_dir: str = knob(".lab", "Where the embedded MongoDB keeps its files.", click.Path(file_okay=False))
     mongod: str | None = knob(None, "The mongod program to run as the embedded MongoDB.", click.Path())
+    driver: str = knob(
+        "motor", "MongoDB driver: Motor, or the asyncio client of PyMongo.", click.Choice(["motor", "pymongo"])
+    )
     cache: str = knob("ttl", "Where reads of the newest messages come from.", click.Choice(["off", "ttl"]))
     write_limit: str = knob("off", "Writes admitted for the whole service.", Rate())
+    api_keys: tuple[tuple[str, str], ...] = knob(
+        NO_KEYS, "Access keys as NAME:KEY,…; better given as LAB_API_KEYS.", ApiKeysParam()
+    )
     access_log: str = knob("on", "Log a line for each request.", click.Choice(["on", "off"]))
     allow_profiling: str = knob("off", "Let py-spy of the same user attach.", click.Choice(["on", "off"]))
     until_stdin_closes: str = knob(
@@ -89,10 +119,10 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if not ipaddress.ip_address(self.address).is_loopback:
+        if not self.api_keys and not ipaddress.ip_address(self.address).is_loopback:
             raise click.UsageError(
                 f"--address {self.address} is reachable by others, and this service has no access keys: "
-                "listen on a loopback address such as 127.0.0.1, and put a proxy that checks callers in front"
+                "give it some with LAB_API_KEYS=name:key, or listen on a loopback address such as 127.0.0.1"
             )
 
 
@@ -119,7 +149,7 @@ def options(*names: str) -> Callable[[Command], Command]:
                 default=each.default,
                 type=each.metadata["type"],
                 help=each.metadata["help"],
-                show_default=each.default is not None,
+                show_default=each.default not in (None, ()),
                 show_envvar=True,
             )(command)
         return command

@@ -1,5 +1,6 @@
 """MongoDB: the only file of the service that knows a driver."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,11 +9,12 @@ from typing import Any
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import errors
+from pymongo import AsyncMongoClient, ReturnDocument, errors
+from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from server.messages import Message, NewMessage, StoreUnavailable
+from server.messages import Entry, KeyReused, Message, NewMessage, Position, Source, StoreUnavailable, Void
 from server.telemetry import phase
 
 Document = dict[str, Any]
@@ -21,47 +23,163 @@ Document = dict[str, Any]
 # What the connection string says is stronger.
 CONNECTION = {"serverSelectionTimeoutMS": 2000, "timeoutMS": 10_000, "appname": "backend-lab"}
 DURABLE = WriteConcern(w="majority", j=True)
+# Numbers need no wait of their own: the message that is stored after them waits for both.
+IN_MEMORY = WriteConcern(w=1)
+# What a majority has cannot be rolled back, so a number that was read keeps its message for ever.
+MAJORITY = ReadConcern("majority")
 UTC_TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
 REFUSALS = {13, 18}  # Unauthorized, AuthenticationFailed
 NOT_YET_INITIALIZED = 94
+DUPLICATE_KEY = 11000
 LONG_AGO = datetime.fromtimestamp(0, UTC)
-NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
+# Unnumbered documents have no `seq`, which sorts below every number.
+NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
+COUNTER = {"_id": "messages"}
 
 
 class Store:
-    """The collections `messages` and `visits`. Belongs to the event loop it was made in."""
+    """The collections `messages`, `counters` and `visits`. Belongs to the event loop it was made in.
 
-    def __init__(self, mongodb_uri: str, database: str) -> None:
+    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here.
+    """
+
+    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor") -> None:
+        client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         with _errors_translated():
             given = parse_uri(mongodb_uri)["options"]
             ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name not in given}
-            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(mongodb_uri, **ours)
-        self._database = self._client.get_database(database, codec_options=UTC_TIMES, write_concern=DURABLE)
+            self._client = client(mongodb_uri, **ours)
+        self._database = self._client.get_database(
+            database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
+        )
         self._messages = self._database.messages
+        self._counters = self._database.get_collection("counters", write_concern=IN_MEMORY)
         self._visits = self._database.visits
 
-    async def add(self, new: NewMessage, created_at: datetime) -> Message:
-        document: Document = {"text": new.text, "author": new.author, "created_at": created_at}
+    async def add(
+        self, new: NewMessage, source: Source, dedupe: str | None, known_complete: int
+    ) -> tuple[Message, bool]:
+        document: Document = {"text": new.text, "author": new.author, "source": source}
+        if new.reply_to is not None:
+            document["reply_to"] = ObjectId(new.reply_to)
+        if dedupe is not None:
+            document |= {"dedupe": dedupe, "fingerprint": new.fingerprint()}
         with phase("db"), _errors_translated():
-            await self._messages.insert_one(document)
-        return _message(document)
+            while True:
+                document["seq"], document["created_at"] = await self._next_number(known_complete)
+                try:
+                    await self._messages.insert_one(document)
+                except errors.DuplicateKeyError as error:
+                    if "seq" in (error.details or {}).get("keyPattern", {}):
+                        continue  # we took so long that a reader made our number void
+                    await self.make_void(document["seq"], document["seq"])
+                    return await self._stored_before(document), True
+                return _message(document), False
 
-    async def newest(self, limit: int) -> list[Message]:
+    async def get(self, id: str) -> Message | None:
         with phase("db"), _errors_translated():
-            documents = await self._messages.find(sort=NEWEST_FIRST, limit=limit).to_list(limit)
+            document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
+        return None if document is None else _message(document)
+
+    async def before(self, position: Position, limit: int) -> list[Entry]:
+        with phase("db"), _errors_translated():
+            below = await self._below(position)
+            documents = await self._messages.find(below, sort=NEWEST_FIRST, limit=limit).to_list(limit)
+        return [_entry(document) for document in documents]
+
+    async def after(self, seq: int, limit: int) -> list[Entry]:
+        with phase("db"), _errors_translated():
+            found = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
+            return [_entry(document) for document in await found.to_list(limit)]
+
+    async def numbers_after(self, seq: int, limit: int) -> list[int]:
+        with phase("db"), _errors_translated():
+            found = self._messages.find(
+                {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
+            )
+            return [document["seq"] for document in await found.to_list(limit)]
+
+    async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
+        of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
+        with phase("db"), _errors_translated():
+            documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
         return [_message(document) for document in documents]
 
-    async def add_visit(self, at: datetime) -> None:
+    async def first_since(self, since: datetime) -> int | None:
         with phase("db"), _errors_translated():
-            await self._visits.insert_one({"at": at})
+            document = await self._messages.find_one(
+                {"created_at": {"$gte": since}, "seq": {"$type": "number"}},
+                {"_id": False, "seq": True},
+                sort=[("created_at", 1), ("seq", 1)],
+            )
+        return None if document is None else int(document["seq"])
+
+    async def make_void(self, first: int, last: int) -> None:
+        voids = [{"seq": seq, "void": True} for seq in range(first, last + 1)]
+        with phase("db"), _errors_translated():
+            try:
+                await self._messages.insert_many(voids, ordered=False)
+            except errors.BulkWriteError as error:
+                # A number that is taken after all needs nothing more.
+                if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+                    raise
+
+    async def known_complete(self) -> int:
+        with phase("db"), _errors_translated():
+            counter = await self._counters.find_one(COUNTER)
+        return int(counter["complete"]) if counter else 0
+
+    async def add_visit(self) -> None:
+        with phase("db"), _errors_translated():
+            await self._visits.insert_one({"at": datetime.now(UTC)})
 
     async def ping(self) -> None:
         with phase("db"), _errors_translated():
             await self._client.admin.command("ping")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give back every connection."""
-        self._client.close()
+        closing = self._client.close()
+        if inspect.isawaitable(closing):  # PyMongo's is, Motor's is not
+            await closing
+
+    async def _next_number(self, known_complete: int) -> tuple[int, datetime]:
+        """A number that nobody else gets, and the database's time, which never goes back as numbers grow."""
+        counter = await self._counters.find_one_and_update(
+            COUNTER,
+            [
+                {
+                    "$set": {
+                        "seq": {"$add": [{"$ifNull": ["$seq", 0]}, 1]},
+                        "at": {"$max": ["$at", "$$NOW"]},
+                        "complete": {"$max": ["$complete", known_complete]},
+                    }
+                }
+            ],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return int(counter["seq"]), counter["at"]
+
+    async def _stored_before(self, document: Document) -> Message:
+        stored = await self._messages.find_one({"dedupe": document["dedupe"]})
+        if stored["fingerprint"] != document["fingerprint"]:
+            raise KeyReused("this idempotency key came with another message before: take a new key for each message")
+        return _message(stored)
+
+    async def _below(self, position: Position) -> Document:
+        """The filter for what is below `position`."""
+        if position.before_id is not None:
+            id = ObjectId(position.before_id)
+            document = await self._messages.find_one({"_id": id}, {"created_at": True}) or {}
+            return _unnumbered_below(document.get("created_at"), id)
+        numbered: Document = {}
+        if position.before is not None:
+            numbered["$lt"] = position.before
+        if position.floor is not None:
+            return {"seq": numbered | {"$gte": position.floor}}
+        return {"$or": [{"seq": numbered}, {"seq": None}]} if numbered else {}
 
 
 async def start_replica_set(address: str, name: str) -> None:
@@ -116,14 +234,30 @@ def _first_line(error: Exception) -> str:
     return str(error).split(", Timeout:")[0].split(" (configured timeouts:")[0].splitlines()[0]
 
 
+def _entry(document: Document) -> Entry:
+    return Void(document["seq"]) if document.get("void") else _message(document)
+
+
 def _message(document: Document) -> Message:
     """Read a document of any version of the data model (see `migrations/versions`)."""
+    reply_to = document.get("reply_to")
     return Message(
         id=str(document["_id"]),
         text=document["text"],
         author=document.get("author", "anonymous"),
         created_at=document.get("created_at") or _time_inside(document["_id"]),
+        reply_to=None if reply_to is None else str(reply_to),
+        source=document.get("source", "api"),
+        seq=document.get("seq"),
     )
+
+
+def _unnumbered_below(created_at: datetime | None, id: ObjectId) -> Document:
+    """The filter for unnumbered documents that come after this one, newest first."""
+    if created_at is None:
+        return {"seq": None, "created_at": None, "_id": {"$lt": id}}
+    same_time = {"created_at": created_at, "_id": {"$lt": id}}
+    return {"seq": None, "$or": [{"created_at": {"$lt": created_at}}, same_time, {"created_at": None}]}
 
 
 def _time_inside(id: Any) -> datetime:

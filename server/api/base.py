@@ -7,21 +7,25 @@ import time
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher
 from tornado.web import RequestHandler, stream_request_body
 
+from server import __version__
 from server.admission import Admission
-from server.api import wire
+from server.api import parsing, wire
+from server.api.access import ANYONE, Access
 from server.api.problems import STATUS, BadRequest, problem, quota_headers
-from server.messages import MessageService, Quota
+from server.messages import MessageService, Page, Quota
 from server.telemetry import InFlight, Metrics, requests, start_phases
 
 MAX_BODY = 64 * 1024
 # A body a little too large is read and refused, and the connection lives on; beyond this it is not read.
 MAX_READ = 1024 * 1024
+Model = TypeVar("Model", bound=BaseModel)
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -33,16 +37,22 @@ class Edge:
     admission: Admission
     metrics: Metrics
     in_flight: InFlight
+    access: Access
+    openapi: dict[str, Any]
 
 
 class Handler(RequestHandler):
     """The base of all handlers."""
+
+    public = False  # answered without an access key
 
     def initialize(self, edge: Edge, route: str) -> None:
         self.edge = edge
         self.service = edge.service
         self.route = route
         self.quota: Quota | None = None
+        self.stored = 0  # the number of the message this request has stored
+        self.caller = ANYONE
         self.started = time.perf_counter()
         self.duration = 0.0
         self.phases: dict[str, float] = {}
@@ -58,6 +68,8 @@ class Handler(RequestHandler):
 
     async def prepare(self) -> None:
         self.phases = start_phases()
+        if not self.public:
+            self.caller = self.edge.access.caller(self.request.headers.get("Authorization"))
         if self.request.method not in self.methods():
             raise BadRequest(
                 f"{self.request.method} is not possible here: use {' or '.join(self.methods())}",
@@ -75,6 +87,28 @@ class Handler(RequestHandler):
 
     async def head(self, *args: str) -> None:
         await self.get(*args)  # type: ignore[misc]  # Tornado leaves the body out
+
+    def query(self, model: type[Model]) -> Model:
+        """The query parameters. Raises `BadRequest`."""
+        return parsing.query(self.request.query_arguments, model)
+
+    def seen(self) -> int:
+        """The number of the newest message that the caller knows of. Raises `BadRequest`."""
+        return parsing.seen(self.request.headers.get("Lab-Seen"))
+
+    def send_versioned(self, page: Page) -> None:
+        """Answer with a list, or with 304 if the caller has it already.
+
+        Messages never change, so a list is the same for as long as the newest number is.
+        """
+        etag = f'"{__version__}-{page.newest}"'
+        self.set_header("ETag", etag)
+        known = self.request.headers.get("If-None-Match", "")
+        if known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(",")):
+            self.set_status(HTTPStatus.NOT_MODIFIED)
+            self.finish()
+        else:
+            self.send(wire.page(page))
 
     def send(self, document: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         """Answer with `document` as JSON."""
@@ -111,6 +145,7 @@ class Handler(RequestHandler):
         self.duration = time.perf_counter() - self.started
         database = self.phases.get("db", 0.0)
         own = max(0.0, self.duration - database)
+        self.set_header("Lab-Seen", str(max(self.stored, self.service.newest)))
         self.set_header("Server-Timing", f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}")
         return super().finish(chunk)
 

@@ -1,35 +1,32 @@
-"""The handlers: each reads a request, calls the service once and answers."""
+"""The handlers: each reads a request, calls the service once or twice and answers."""
 
 from http import HTTPStatus
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from server import __version__
 from server.api import parsing, wire
 from server.api.base import Handler
-from server.messages import DEFAULT_LIMIT, MAX_LIMIT, NewMessage
-
-
-class RecentQuery(BaseModel):
-    """The query parameters of `GET /messages`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+from server.api.queries import ListQuery, NoQuery, RepliesQuery
+from server.messages import NewMessage, Page
 
 
 class Hello(Handler):
     """`GET /`: a greeting. Each is remembered in the database before it is answered."""
 
     async def get(self) -> None:
+        self.query(NoQuery)
         await self.service.visit()
         self.send(
             {
                 "service": "backend-lab",
                 "version": __version__,
                 "greeting": "Hello! Post a message, or read the newest ones.",
-                "links": {"messages": "/messages", "health": "/healthz", "ready": "/readyz", "metrics": "/metrics"},
+                "links": {
+                    "messages": "/messages",
+                    "openapi": "/openapi.json",
+                    "health": "/healthz",
+                    "ready": "/readyz",
+                    "metrics": "/metrics",
+                },
             }
         )
 
@@ -38,19 +35,54 @@ class MessageList(Handler):
     """`GET /messages` and `POST /messages`."""
 
     async def get(self) -> None:
-        query = parsing.query(self.request.query_arguments, RecentQuery)
-        self.send(wire.messages(await self.service.recent(query.limit)))
+        self.send_versioned(await self._page(self.query(ListQuery)))
+
+    async def _page(self, query: ListQuery) -> Page:
+        limit, seen = query.limit, self.seen()
+        if query.after is not None:
+            return await self.service.after(query.after, limit, seen, query.since, query.cursor)
+        if query.since is not None:
+            return await self.service.since(query.since, limit, seen, query.cursor)
+        if query.cursor is not None:
+            return await self.service.older(query.cursor, limit, seen)
+        return await self.service.recent(limit, seen)
 
     async def post(self) -> None:
         self.quota = await self.edge.admission.admit_write()
+        self.query(NoQuery)
+        key = parsing.idempotency_key(self.request.headers.get("Idempotency-Key"))
         new = parsing.body(self.request.headers.get("Content-Type", ""), self.request.body, NewMessage)
-        message = await self.service.post(new)
+        dedupe = None if key is None else f"key:{self.caller}:{key}"
+        message, replayed = await self.service.post(new, "api", dedupe)
+        self.stored = message.seq or 0
         self.set_header("Location", f"/messages/{message.id}")
+        if replayed:
+            self.set_header("Idempotency-Replayed", "true")
         self.send(wire.message(message), HTTPStatus.CREATED)
+
+
+class OneMessage(Handler):
+    """`GET /messages/{id}`."""
+
+    async def get(self, id: str) -> None:
+        self.query(NoQuery)
+        message = await self.service.get(id)
+        self.send(wire.thread(message, await self.service.replies(id, seen=self.seen())))
+
+
+class Replies(Handler):
+    """`GET /messages/{id}/replies`."""
+
+    async def get(self, id: str) -> None:
+        query, seen = self.query(RepliesQuery), self.seen()
+        await self.service.get(id)
+        self.send(wire.replies(await self.service.replies(id, query.cursor, query.limit, seen)))
 
 
 class Alive(Handler):
     """`GET /healthz`: this process runs."""
+
+    public = True
 
     async def get(self) -> None:
         self.send({"status": "alive"})
@@ -58,6 +90,8 @@ class Alive(Handler):
 
 class Ready(Handler):
     """`GET /readyz`: this process can read and write messages now."""
+
+    public = True
 
     async def get(self) -> None:
         await self.service.check()
@@ -70,3 +104,12 @@ class MetricsText(Handler):
     async def get(self) -> None:
         self.set_header("Content-Type", self.edge.metrics.content_type)
         self.finish(self.edge.metrics.text())
+
+
+class OpenApi(Handler):
+    """`GET /openapi.json`: what this service takes and answers."""
+
+    public = True
+
+    async def get(self) -> None:
+        self.send(self.edge.openapi)

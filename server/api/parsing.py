@@ -1,6 +1,7 @@
 """From what a client sent to what the core takes, or an error that says how to mend it."""
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -8,6 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from server.api.problems import BadRequest
+
+PRINTABLE_ASCII = re.compile(r"[ -~]{1,255}")
+SEEN_PATTERN = "^[0-9]{1,15}$"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -32,6 +36,30 @@ def body(content_type: str, content: bytes, model: type[Model]) -> Model:
     if not isinstance(document, dict):
         raise BadRequest('the body is not a JSON object: send one such as {"text": "hello"}')
     return _validated(model, document, "the message")
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key that makes a request safe to repeat, if one was sent. Raises `BadRequest`."""
+    if header is None:
+        return None
+    if not PRINTABLE_ASCII.fullmatch(header):
+        raise BadRequest(
+            "Idempotency-Key is not 1 to 255 printable ASCII characters",
+            (("Idempotency-Key", "send 1 to 255 printable ASCII characters, a UUID for example"),),
+        )
+    return header
+
+
+def seen(header: str | None) -> int:
+    """The number in `Lab-Seen`, 0 without one. Raises `BadRequest`."""
+    if header is None:
+        return 0
+    if not re.fullmatch(SEEN_PATTERN, header):
+        raise BadRequest(
+            "Lab-Seen is not a number that this service gave",
+            (("Lab-Seen", "send the number of an earlier answer, or leave it out"),),
+        )
+    return int(header)
 
 
 def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
@@ -66,6 +94,8 @@ def _cure(kind: str, message: str) -> str:
         return "is not known here: leave it out"
     if kind == "missing":
         return "is required: add it"
+    if kind == "string_pattern_mismatch":
+        return "is not an id: write its 24 hex digits"
     if kind == "string_unicode":
         return "holds half of a surrogate pair: send whole characters"
     return message.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")

@@ -6,10 +6,22 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.messages import InvalidMessage, MessageError, OverLimit, Quota, StoreUnavailable
+from server.messages import (
+    InvalidMessage,
+    KeyReused,
+    MessageError,
+    NoSuchMessage,
+    OverLimit,
+    Quota,
+    StoreUnavailable,
+    UnknownReply,
+)
 
 STATUS: dict[type[MessageError], HTTPStatus] = {
     InvalidMessage: HTTPStatus.BAD_REQUEST,
+    NoSuchMessage: HTTPStatus.NOT_FOUND,
+    UnknownReply: HTTPStatus.UNPROCESSABLE_ENTITY,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     OverLimit: HTTPStatus.TOO_MANY_REQUESTS,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -62,6 +74,13 @@ def quota_headers(quota: Quota) -> dict[str, str]:
     }
 
 
+# What to say of which field, where the error is about one.
+FIELDS: dict[type[MessageError], tuple[tuple[str, str], ...]] = {
+    UnknownReply: (("reply_to", "name a message that exists"),),
+    KeyReused: (("Idempotency-Key", "take a new one"),),
+}
+
+
 def problem(error: BaseException | None, status: int = 500) -> Problem:
     """What to tell the caller about `error`, or about a bare `status` that Tornado has chosen."""
     match error:
@@ -75,8 +94,11 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
         case StoreUnavailable():
             detail = f"the database does not answer, so nothing was done: try again ({error})"
             return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(STORE_RETRY_AFTER)})
+        case MessageError():
+            return Problem(STATUS[type(error)], str(error), FIELDS.get(type(error), ()))
         case HTTPError():
             status = error.status_code
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Problem(HTTPStatus(status), HTTPStatus(status).description or HTTPStatus(status).phrase)
-    return Problem(HTTPStatus(status), "something broke on our side: tell us the X-Request-ID of this answer")
+    known = HTTPStatus(status)
+    ours = known >= HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "something broke on our side: tell us the X-Request-ID of this answer" if ours else known.description
+    return Problem(known, detail or known.phrase)

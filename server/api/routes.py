@@ -1,26 +1,99 @@
-"""What is where, as data."""
+"""What is where, and what each request takes and answers, as data."""
 
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
 from tornado.routing import Rule
 from tornado.web import Application
 
-from server.api import handlers
+from server.api import handlers, queries, wire
 from server.api.base import Edge, Handler, MuchTooLarge, NotFound, TooLarge
+from server.messages import NewMessage
 
-ROUTES: list[tuple[str, type[Handler]]] = [
-    ("/", handlers.Hello),
-    ("/messages", handlers.MessageList),
-    ("/healthz", handlers.Alive),
-    ("/readyz", handlers.Ready),
-    ("/metrics", handlers.MetricsText),
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of a route, for the schema. `errors` are the statuses that its problems can have."""
+
+    method: str
+    summary: str
+    answer: type[BaseModel] | None
+    status: int = 200
+    query: type[BaseModel] = queries.NoQuery
+    body: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    errors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path, its handler, and what can be done there. `{id}` stands for the id of a message."""
+
+    path: str
+    handler: type[Handler]
+    operations: tuple[Operation, ...] = field(default=())
+
+
+ROUTES = [
+    Route(
+        "/", handlers.Hello, (Operation("get", "A greeting; counted as a visit", wire.GreetingModel, errors=(400,)),)
+    ),
+    Route(
+        "/messages",
+        handlers.MessageList,
+        (
+            Operation(
+                "get",
+                "The newest messages, older ones, those since a time, or what came after a cursor",
+                wire.PageModel,
+                query=queries.ListQuery,
+                headers=("Lab-Seen", "If-None-Match"),
+                errors=(304, 400),
+            ),
+            Operation(
+                "post",
+                "Store a message",
+                wire.MessageModel,
+                status=201,
+                body=NewMessage,
+                headers=("Idempotency-Key",),
+                errors=(400, 413, 415, 422, 429),
+            ),
+        ),
+    ),
+    Route(
+        "/messages/{id}",
+        handlers.OneMessage,
+        (Operation("get", "A message with its replies", wire.ThreadModel, headers=("Lab-Seen",), errors=(400, 404)),),
+    ),
+    Route(
+        "/messages/{id}/replies",
+        handlers.Replies,
+        (
+            Operation(
+                "get",
+                "The replies to a message, oldest first",
+                wire.RepliesModel,
+                query=queries.RepliesQuery,
+                headers=("Lab-Seen",),
+                errors=(400, 404),
+            ),
+        ),
+    ),
+    Route("/healthz", handlers.Alive, (Operation("get", "Whether the process runs", wire.StatusModel),)),
+    Route("/readyz", handlers.Ready, (Operation("get", "Whether the database answers", wire.StatusModel),)),
+    Route("/metrics", handlers.MetricsText, (Operation("get", "Metrics, for Prometheus", None),)),
+    Route("/openapi.json", handlers.OpenApi),
 ]
 
 
 def application(edge: Edge) -> Application:
     """The routes as a Tornado application."""
+    paths = [(route.path.replace("{id}", "([0-9a-fA-F]{24})"), route) for route in ROUTES]
     return Application(
         [
             Rule(MuchTooLarge(), TooLarge, {"edge": edge, "route": "too large"}),
-            *((path, handler, {"edge": edge, "route": path}) for path, handler in ROUTES),
+            *((path, route.handler, {"edge": edge, "route": route.path}) for path, route in paths),
         ],
         default_handler_class=NotFound,
         default_handler_args={"edge": edge, "route": "unknown"},

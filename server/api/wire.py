@@ -1,11 +1,83 @@
-"""The JSON that leaves the service: times as RFC 3339 in UTC with milliseconds and Z."""
+"""The JSON that leaves the service, and the models that describe it.
+
+Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema at `/openapi.json`:
+answers are built by the functions below, which do no work twice.
+"""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from server.messages import Message
+from pydantic import BaseModel, Field
+
+from server.api import cursors
+from server.messages import Message, Page, Source
+
+
+class MessageModel(BaseModel):
+    """A message."""
+
+    id: Annotated[str, Field(description="24 hex digits.")]
+    text: str
+    author: str
+    created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    reply_to: str | None
+    source: Source
+    seq: Annotated[int, Field(description="Its number in the order in which messages were stored.")]
+
+
+class PageModel(BaseModel):
+    """A list of messages."""
+
+    messages: list[MessageModel]
+    next: Annotated[str | None, Field(description="Cursor for more of this list, null at its end.")]
+    newest: Annotated[str, Field(description="Cursor for what comes later: pass it as `after`.")]
+
+
+class ThreadModel(MessageModel):
+    """A message with its first direct replies, oldest first."""
+
+    replies: list[MessageModel]
+    next: Annotated[str | None, Field(description="Cursor for more replies, at `/messages/{id}/replies`.")]
+
+
+class RepliesModel(BaseModel):
+    """Direct replies to a message, oldest first."""
+
+    messages: list[MessageModel]
+    next: str | None
+
+
+class GreetingModel(BaseModel):
+    """Who answers, and where to go on."""
+
+    service: str
+    version: str
+    greeting: str
+    links: dict[str, str]
+
+
+class StatusModel(BaseModel):
+    """That all is well."""
+
+    status: str
+
+
+class FieldErrorModel(BaseModel):
+    """What is wrong with one field, and what to do about it."""
+
+    field: str
+    message: str
+
+
+class ProblemModel(BaseModel):
+    """An error, as in RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldErrorModel] = []
 
 
 def encode(document: Any) -> bytes:
@@ -15,7 +87,7 @@ def encode(document: Any) -> bytes:
 
 def time(value: datetime) -> str:
     """RFC 3339, for example `2024-02-29T12:00:00.000Z`."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def message(value: Message) -> dict[str, Any]:
@@ -27,9 +99,29 @@ def message(value: Message) -> dict[str, Any]:
         "created_at": time(value.created_at),
         "reply_to": value.reply_to,
         "source": value.source,
+        "seq": value.seq or 0,
     }
 
 
-def messages(values: Sequence[Message]) -> dict[str, Any]:
+def page(value: Page) -> dict[str, Any]:
     """A list of messages as a JSON object."""
-    return {"messages": [message(value) for value in values]}
+    return {
+        "messages": [message(each) for each in value.messages],
+        "next": cursors.older(value.next),
+        "newest": cursors.newer(value.newest),
+    }
+
+
+def replies(value: Page) -> dict[str, Any]:
+    """Replies as a JSON object. Their `next` continues upwards."""
+    more = value.next
+    return {
+        "messages": [message(each) for each in value.messages],
+        "next": None if more is None or more.before is None else cursors.newer(more.before),
+    }
+
+
+def thread(value: Message, answers: Page) -> dict[str, Any]:
+    """A message with its replies as a JSON object."""
+    listed = replies(answers)
+    return message(value) | {"replies": listed["messages"], "next": listed["next"]}

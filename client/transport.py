@@ -1,0 +1,106 @@
+"""One request to the service: sent until it is answered, with the answer's errors as exceptions."""
+
+import random
+import time
+from typing import Any
+
+import requests
+
+from client.errors import ClientError, NotFound, Refused, ServiceUnavailable, TooMany
+
+# Seconds to connect, and to wait for each part of an answer.
+TIMEOUT = (3.05, 15.0)
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+
+
+class Transport:
+    """Sends requests, again if need be, and remembers how new the newest answer was.
+
+    Every answer tells how far it reaches (`Lab-Seen`). Sending the highest number met so far makes
+    every later answer include all of it, whichever process gives it: a client reads its own writes.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        session: requests.Session | None,
+        timeout: float | tuple[float, float],
+        retries: int,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._session = session or requests.Session()
+        self._timeout = timeout
+        self._retries = retries
+        self._seen = 0
+        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        """The JSON object that the service answers. The request must be safe to repeat.
+
+        What may pass is tried again, `retries` times, after pauses that double, vary by chance so that
+        many clients do not come back at once, and are at least as long as the service asks for.
+        """
+        for attempt in range(self._retries + 1):
+            try:
+                return self._once(method, path, headers or {}, arguments)
+            except (ServiceUnavailable, TooMany) as error:
+                if attempt == self._retries or error.retry_after > LONGEST_PAUSE:
+                    raise
+                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+                time.sleep(error.retry_after + random.uniform(0, longest))
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._session.close()
+
+    def _once(self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+        sent = self._headers | headers | ({"Lab-Seen": str(self._seen)} if self._seen else {})
+        try:
+            response = self._session.request(
+                method, self.base_url + path, headers=sent, timeout=self._timeout, **arguments
+            )
+        except requests.ConnectionError as error:
+            raise ServiceUnavailable(f"no service answers at {self.base_url}: is it running?") from error
+        except requests.Timeout as error:
+            raise ServiceUnavailable(f"{self.base_url} took longer than {self._timeout} s to answer") from error
+        except requests.RequestException as error:
+            raise ClientError(f"{self.base_url} cannot be asked: {error}") from error
+        document = _json(response)
+        if not response.ok:
+            raise _error(response, document)
+        seen = response.headers.get("Lab-Seen", "")
+        if seen.isdigit():
+            self._seen = max(self._seen, int(seen))
+        return document
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        document = response.json()
+    except requests.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise ServiceUnavailable(f"{response.url} answered {response.status_code}, but not as the message service does")
+    return document
+
+
+def _error(response: requests.Response, document: dict[str, Any]) -> ClientError:
+    detail = str(document.get("detail", response.reason))
+    status = response.status_code
+    if status == requests.codes.too_many_requests:
+        return TooMany(detail, status, _retry_after(response))
+    if status >= requests.codes.server_error:
+        return ServiceUnavailable(f"the service answered {status}: {detail}", _retry_after(response))
+    errors = tuple((each["field"], each["message"]) for each in document.get("errors", []))
+    kind = NotFound if status == requests.codes.not_found else Refused
+    return kind(detail, status, errors)
+
+
+def _retry_after(response: requests.Response) -> float:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0

@@ -1,0 +1,161 @@
+"""The messages in one order that every reader can trust, although many processes write at once.
+
+Each message has a number, given out one after the other, so that "what came after number 41" has one
+answer. But numbers are taken before messages are stored: a writer may hold 42 while 43 is there
+already. A reader who was given 43 and went on from there would never see 42. So nothing is shown above
+the first number that is missing; `complete` is the last number below it.
+
+A number stays missing for as long as its writer takes, some milliseconds, or for ever if the writer
+died. No clock can tell the two apart for certain. So after GAP_SECONDS the number is made void: an
+entry is stored under it that is no message. Numbers are unique in the database, so a writer that was
+only slow finds its number taken, and takes a new one. Whoever acts first wins; nothing is ever skipped
+by guess, and GAP_SECONDS may be any length: too short costs a writer a retry, too long makes readers wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from server.messages import Entry, Message, Messages, Page, Position
+
+GAP_SECONDS = 0.5
+POLL_SECONDS = 0.01
+WAIT_SECONDS = 5.0
+BATCH = 1000
+
+
+class Timeline:
+    """Reads that never show a message while an earlier one may still appear. One for each process.
+
+    They show what is `complete`; only `newest` extends that by itself, for the others `catch_up` does.
+    """
+
+    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
+        self._messages = messages
+        self._clock = clock
+        self._missing_since: tuple[int, float] | None = None
+        self.complete = 0
+
+    async def start(self) -> None:
+        """Learn from the database how far the order was complete before this process began."""
+        self.complete = await self._messages.known_complete()
+
+    def written(self, message: Message) -> None:
+        """Learn that `message` is stored."""
+        if message.seq is not None:
+            self.complete = _extended(self.complete, [message.seq])
+
+    # Each read below trusts what was complete before its query began: a query may miss what is stored
+    # while it runs, although another read may have made that complete when it returns.
+
+    async def newest(self, limit: int, seen: int = 0) -> Page:
+        """The `limit` newest messages, newest first, from a state that includes number `seen`."""
+        complete = self.complete
+        entries = await self._messages.before(Position(), limit + 1)
+        numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
+        # In the usual case the page reaches down to what is complete, and so shows what is missing.
+        reaches = len(entries) <= limit or numbers[0] <= complete + 1
+        if reaches:
+            complete = _extended(complete, numbers)
+            self.complete = max(self.complete, complete)
+        if not reaches or complete < seen or self._overdue(numbers):
+            await self.catch_up(seen)
+            return await self.page(Position(), limit)
+        return await self._page(entries, Position(), limit, complete)
+
+    async def page(self, position: Position, limit: int) -> Page:
+        """The `limit` messages below `position`, newest first, none above `complete`."""
+        complete = self.complete
+        if position.before_id is None:
+            before = complete + 1 if position.before is None else min(position.before, complete + 1)
+            position = Position(before, None, position.floor)
+        entries = await self._messages.before(position, limit + 1)
+        return await self._page(entries, position, limit, complete)
+
+    async def floor(self, since: datetime) -> int | None:
+        """The lowest number of a message created at or after `since`, or None: times never fall as numbers grow."""
+        return await self._messages.first_since(since)
+
+    async def after(self, seq: int, limit: int, ceiling: int | None = None) -> Page:
+        """The `limit` messages that follow number `seq`, oldest first; go on after the page's `newest`.
+
+        With a `ceiling` only those below that number.
+        """
+        last = self.complete if ceiling is None else min(self.complete, ceiling - 1)
+        messages: list[Message] = []
+        newest = seq
+        while newest < last and len(messages) < limit:
+            wanted = limit - len(messages)
+            entries = await self._messages.after(newest, wanted)
+            shown = [entry for entry in entries if entry.seq is not None and entry.seq <= last]
+            messages += _only_messages(shown)
+            newest = shown[-1].seq or 0 if len(shown) == wanted else last
+        return Page(messages, None, newest)
+
+    async def replies(self, id: str, after: int, limit: int) -> Page:
+        """The `limit` replies to a message that follow number `after`, oldest first."""
+        complete = self.complete
+        found = await self._messages.replies(id, after, complete, limit + 1)
+        more = Position(before=found[limit - 1].seq) if len(found) > limit else None
+        return Page(found[:limit], more, complete)
+
+    async def catch_up(self, seen: int = 0) -> None:
+        """Extend `complete` to what is stored; if `seen` is above that, wait for what is missing below it."""
+        deadline = self._clock() + WAIT_SECONDS
+        while numbers := await self._messages.numbers_after(self.complete, BATCH):
+            self.complete = _extended(self.complete, numbers)
+            if numbers[-1] <= self.complete:
+                if len(numbers) < BATCH:
+                    return
+            elif self._overdue(numbers):
+                present = next(number for number in numbers if number > self.complete)
+                await self._messages.make_void(self.complete + 1, present - 1)
+            elif self.complete >= seen or self._clock() > deadline:
+                return
+            else:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _page(self, entries: list[Entry], position: Position, limit: int, complete: int) -> Page:
+        """A page of what is `complete`, from `entries`, the first below `position`.
+
+        Some of them are void, or too new to be shown: as many more are fetched.
+        """
+        asked = limit + 1
+        messages: list[Message] = []
+        while True:
+            messages += _only_messages(entry for entry in entries if entry.seq is None or entry.seq <= complete)
+            if len(messages) > limit or len(entries) < asked:
+                break
+            position = _below(entries[-1], position.floor)
+            asked = limit + 1 - len(messages)
+            entries = await self._messages.before(position, asked)
+        more = _below(messages[limit - 1], position.floor) if len(messages) > limit else None
+        return Page(messages[:limit], more, complete)
+
+    def _overdue(self, numbers: list[int]) -> bool:
+        """Whether a number is missing below the last of `numbers`, and has been for GAP_SECONDS."""
+        if not numbers or numbers[-1] <= self.complete:
+            return False
+        missing = self.complete + 1
+        if self._missing_since is None or self._missing_since[0] != missing:
+            self._missing_since = (missing, self._clock())
+        return self._clock() - self._missing_since[1] >= GAP_SECONDS
+
+
+def _extended(complete: int, numbers: Iterable[int]) -> int:
+    """`complete`, as far as `numbers`, which ascend, go on from it without a gap."""
+    for number in numbers:
+        if number == complete + 1:
+            complete = number
+    return complete
+
+
+def _only_messages(entries: Iterable[Entry]) -> list[Message]:
+    return [entry for entry in entries if isinstance(entry, Message)]
+
+
+def _below(entry: Entry, floor: int | None) -> Position:
+    if isinstance(entry, Message) and entry.seq is None:
+        return Position(before_id=entry.id)
+    return Position(before=entry.seq, floor=floor)
