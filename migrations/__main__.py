@@ -69,7 +69,7 @@ def up(target: str | None, as_json: bool, **place: Any) -> None:
     if as_json:
         click.echo(json.dumps(reports))
     elif not reports:
-        click.echo("nothing to do: every step is applied")
+        click.echo(f"nothing to do: {'every step' if target is None else f'{target} and all before it'} is applied")
 
 
 @contextmanager

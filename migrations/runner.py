@@ -13,6 +13,7 @@ from typing import Any
 
 from pymongo import MongoClient, WriteConcern
 from pymongo.database import Database as PyMongoDatabase
+from pymongo.errors import PyMongoError
 
 from migrations import versions
 
@@ -47,10 +48,14 @@ class Step:
 
 
 def connect(mongodb_uri: str, database: str) -> Database:
-    """The database to migrate. Its writes are acknowledged by a majority, and journaled."""
-    client: MongoClient[Document] = MongoClient(
-        mongodb_uri, serverSelectionTimeoutMS=5000, tz_aware=True, tzinfo=UTC, appname="backend-lab migrations"
-    )
+    """The database to migrate. Its writes are acknowledged by a majority, and journaled. Raises `MigrationError`."""
+    try:
+        client: MongoClient[Document] = MongoClient(
+            mongodb_uri, serverSelectionTimeoutMS=5000, tz_aware=True, tzinfo=UTC, appname="backend-lab migrations"
+        )
+    except (PyMongoError, ValueError, TypeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise MigrationError(f"the address of MongoDB cannot be used ({reason}): correct --mongodb-uri") from error
     return client.get_database(database, write_concern=WriteConcern(w="majority", j=True))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import socket
 import sys
 from typing import Any
@@ -39,7 +40,7 @@ def command(**flags: Any) -> None:
         raise click.ClickException(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(
-            f"no MongoDB answers at {settings.mongodb_uri or 'the embedded address'} ({error}): "
+            f"no MongoDB answers at {_without_password(settings.mongodb_uri)} ({error}): "
             f"start it, or correct {flag('mongodb_uri')}; without it the service runs its own"
         ) from error
 
@@ -53,6 +54,10 @@ def _bind(settings: Settings) -> list[socket.socket]:
         else:
             why = f"cannot listen on {settings.address} port {settings.port}: {error.strerror}"
         raise click.ClickException(why) from error
+
+
+def _without_password(mongodb_uri: str | None) -> str:
+    return "the embedded address" if mongodb_uri is None else re.sub("//[^/]*@", "//", mongodb_uri)
 
 
 def _allow_profiling() -> None:

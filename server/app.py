@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 
 from tornado.httpserver import HTTPServer
 
 from server.admission import Admission
 from server.api import openapi
 from server.api.access import Access
-from server.api.base import MAX_READ, Edge
+from server.api.base import MAX_BUFFERED, Edge
 from server.api.routes import application
 from server.messages import MessageService
 from server.recent import reader
@@ -44,17 +45,18 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
     )
     server = HTTPServer(
         application(edge),
-        max_body_size=MAX_READ,
+        max_body_size=MAX_BUFFERED,
         max_header_size=16 * 1024,
         body_timeout=10.0,
         idle_connection_timeout=75.0,
     )
     server.add_sockets(sockets)
+    stop = _asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
     lag = asyncio.create_task(metrics.watch_event_loop())
     address, port = sockets[0].getsockname()[:2]
     print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
 
-    await _asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
+    await stop.wait()
 
     server.stop()
     try:
@@ -66,16 +68,19 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
     await store.close()
 
 
-async def _asked_to_stop(until_stdin_closes: bool) -> None:
+def _asked_to_stop(until_stdin_closes: bool) -> asyncio.Event:
+    """Set by Ctrl-C, by SIGTERM and, if wanted, when standard input ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+
+    def wait_for_end() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+
     if until_stdin_closes:
-        loop.add_reader(sys.stdin, _stop_at_end_of_stdin, stop)
-    await stop.wait()
-
-
-def _stop_at_end_of_stdin(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        stop.set()
+        # A thread, because an event loop cannot wait for every kind of input: not for a file, for one.
+        threading.Thread(target=wait_for_end, daemon=True).start()
+    return stop

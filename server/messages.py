@@ -9,6 +9,7 @@ MessageError
 └── StoreUnavailable     the database cannot be reached
 """
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ MAX_AUTHOR = 80
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 20
 MAX_REPLIES = 100
+READY_SECONDS = 1.0
 ID_PATTERN = "^[0-9a-fA-F]{24}$"
 
 Source = Literal["api", "sms", "slack"]
@@ -317,5 +319,9 @@ class MessageService:
         await self._messages.add_visit()
 
     async def check(self) -> None:
-        """Return if messages can be read and written now, else raise `StoreUnavailable`."""
-        await self._messages.ping()
+        """Return if the database answers within READY_SECONDS, else raise `StoreUnavailable`."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._messages.ping()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {READY_SECONDS:g} s") from error

@@ -8,7 +8,7 @@ crash, count users or trust a process id. Acknowledged writes are journaled: the
 
     <data dir>/mongod/       mongod's own files
     <data dir>/mongod.log    and its log
-    <data dir>/mongod.json   {"uri", "pid"} of the running one; stays, to tell a used data dir from a new one
+    <data dir>/mongod.json   {"uri", "port", "pid"} of the running one; stays, to tell a used data dir from a new one
     <data dir>/*.lock        see above; start.lock lets one user at a time start a guard
 """
 
@@ -135,11 +135,20 @@ def check(binary: Path) -> None:
 
 
 def _uri_of_guarded(directory: Path) -> str | None:
-    """The connection string of the mongod that a guard keeps in `directory`, if one does."""
-    with _open(directory / "guard.lock") as guard:
-        if _try_lock(guard, fcntl.LOCK_SH):
-            return None
-    return str(json.loads((directory / "mongod.json").read_text())["uri"])
+    """The connection string of the mongod that a guard keeps in `directory`, if one does.
+
+    If mongod has died and its guard has not noticed yet, waits until the guard has ended.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        with _open(directory / "guard.lock") as guard:
+            if _try_lock(guard, fcntl.LOCK_SH):
+                return None
+        state = json.loads((directory / "mongod.json").read_text())
+        if _answers(state["port"]):
+            return str(state["uri"])
+        time.sleep(0.05)
+    raise MongodError(f"the MongoDB in {directory} does not answer: end its guard, or choose another --data-dir")
 
 
 def _start_guard(directory: Path, mongod: str | None) -> str:
@@ -158,9 +167,9 @@ def _start_guard(directory: Path, mongod: str | None) -> str:
     assert guard.stdout is not None
     with guard.stdout:
         word = guard.stdout.readline()
+    guard.wait()  # it goes on as a grandchild
     report = json.loads(word) if word else {"error": "the guard of the embedded MongoDB ended without a word"}
     if "error" in report:
-        guard.wait()
         raise MongodError(report["error"])
     return str(report["uri"])
 
@@ -184,6 +193,8 @@ def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
 
 def guard(directory: Path, binary: Path) -> int:
     """Run mongod until `directory` has no user any more. Says `{"uri"}` or `{"error"}` on stdout, once."""
+    if os.fork() > 0:
+        return 0  # whoever started the guard need not wait for its end
     # Never closed here: the kernel drops the locks when this process has really ended.
     alive, users = _open(directory / "guard.lock"), _open(directory / "users.lock")
     try:
@@ -257,7 +268,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
             reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
         raise MongodError(f"the embedded MongoDB in {directory} does not start: {reason} (its log: {log})") from error
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
-    state.write_text(json.dumps({"uri": uri, "pid": mongod.pid}) + "\n")
+    state.write_text(json.dumps({"uri": uri, "port": port, "pid": mongod.pid}) + "\n")
     return mongod, uri
 
 
@@ -273,7 +284,7 @@ def _wait_for_port(mongod: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < deadline:
         if mongod.poll() is not None:
             raise MongodError(f"mongod ended with {_outcome(mongod.returncode)}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if _answers(port):
             return
         time.sleep(0.02)
     raise MongodError(f"mongod did not answer within {START_SECONDS} s")
@@ -308,6 +319,12 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _say(report: dict[str, Any]) -> None:

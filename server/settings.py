@@ -24,7 +24,8 @@ class Rate(click.ParamType[str]):
         if text == "off":
             return text
         try:
-            if limits.parse(text).amount < 1:
+            (rate,) = limits.parse_many(text)
+            if rate.amount < 1:
                 raise ValueError
         except ValueError:
             self.fail(f"{text!r} is not a rate: write 'off', or a number and a unit as in 500/second", param, ctx)

@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 # Waits are bounded so that a stalled database becomes a 503 instead of a hanging caller.
 # What the connection string says is stronger.
-CONNECTION = {"serverSelectionTimeoutMS": 2000, "timeoutMS": 10_000, "appname": "backend-lab"}
+CONNECTION = {"timeoutMS": 5000, "appname": "backend-lab"}
 DURABLE = WriteConcern(w="majority", j=True)
 # Numbers need no wait of their own: the message that is stored after them waits for both.
 IN_MEMORY = WriteConcern(w=1)
@@ -46,10 +46,12 @@ class Store:
 
     def __init__(self, mongodb_uri: str, database: str, driver: str = "motor") -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
-        with _errors_translated():
+        try:
             given = parse_uri(mongodb_uri)["options"]
             ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name not in given}
             self._client = client(mongodb_uri, **ours)
+        except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
+            raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
         self._database = self._client.get_database(
             database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
         )

@@ -5,6 +5,7 @@ import re
 import sys
 import time
 import uuid
+from asyncio import Future
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -25,7 +26,10 @@ from server.telemetry import InFlight, Metrics, requests, start_phases
 MAX_BODY = 64 * 1024
 # A body a little too large is read and refused, and the connection lives on; beyond this it is not read.
 MAX_READ = 1024 * 1024
+# Chunks that declare no length are collected up to here before they are refused.
+MAX_BUFFERED = 16 * MAX_READ
 Model = TypeVar("Model", bound=BaseModel)
+METHODS = ("GET", "POST")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -41,10 +45,18 @@ class Edge:
     openapi: dict[str, Any]
 
 
+class AnyMethod(tuple[str, ...]):
+    """Keeps Tornado from refusing a method before `prepare` does it: an unknown path is 404 for all of them."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+
 class Handler(RequestHandler):
     """The base of all handlers."""
 
     public = False  # answered without an access key
+    SUPPORTED_METHODS = AnyMethod()
 
     def initialize(self, edge: Edge, route: str) -> None:
         self.edge = edge
@@ -82,7 +94,7 @@ class Handler(RequestHandler):
     @functools.cache
     def methods(cls) -> list[str]:
         """The methods this handler answers."""
-        own = [method for method in cls.SUPPORTED_METHODS if method.lower() in _defined(cls)]
+        own = [method for method in METHODS if method.lower() in _defined(cls)]
         return [*own, "HEAD"] if "GET" in own else own
 
     async def head(self, *args: str) -> None:
@@ -147,12 +159,18 @@ class Handler(RequestHandler):
         own = max(0.0, self.duration - database)
         self.set_header("Lab-Seen", str(max(self.stored, self.service.newest)))
         self.set_header("Server-Timing", f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}")
-        return super().finish(chunk)
+        sent = super().finish(chunk)
+        sent.add_done_callback(self._left)
+        return sent
+
+    def _left(self, sent: "Future[None]") -> None:
+        """The whole answer is sent, or the caller has gone."""
+        sent.exception()
+        self.edge.in_flight.leave()
 
     def on_finish(self) -> None:
         method, status = self.request.method or "", self.get_status()
         database = self.phases.get("db", 0.0)
-        self.edge.in_flight.leave()
         self.edge.metrics.answered(method, self.route, status, self.duration, database)
         requests.info(
             "request",

@@ -105,6 +105,8 @@ def _object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         raise ValueError("an object names the same key twice")
+    if any("\ud800" <= character <= "\udfff" for name in result for character in name):
+        raise ValueError("a key holds half of a surrogate pair")
     return result
 
 

@@ -92,7 +92,7 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
             headers = {"Retry-After": str(error.quota.reset)} | quota_headers(error.quota)
             return Problem(STATUS[OverLimit], str(error), headers=headers)
         case StoreUnavailable():
-            detail = f"the database does not answer, so nothing was done: try again ({error})"
+            detail = f"the database does not answer ({error}): try again, with the same Idempotency-Key if you wrote"
             return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(STORE_RETRY_AFTER)})
         case MessageError():
             return Problem(STATUS[type(error)], str(error), FIELDS.get(type(error), ()))
