@@ -17,7 +17,7 @@ from client.messages import Message, MessageClient
 Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 author_option = click.option("--author", help="Who says it; anonymous if left out.")
-limit_option = click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.")
+limit_option = click.option("--limit", type=click.IntRange(1), help="How many at most.")
 
 
 def service(command: Command) -> Command:

@@ -46,6 +46,26 @@ class Thread:
     replies: list[Message]
     more: bool
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Thread":
+        """Read what the service sent."""
+        replies = [Message.from_json(each) for each in document.get("replies", [])]
+        return cls(Message.from_json(document), replies, document.get("next") is not None)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A list as the service sends it, with its cursors."""
+
+    messages: list[Message]
+    next: str | None
+    newest: str
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "_Page":
+        messages = [Message.from_json(each) for each in document["messages"]]
+        return cls(messages, document.get("next"), document.get("newest", ""))
+
 
 class MessageClient:
     """Talks to the service at `base_url`, for example `http://127.0.0.1:8000`.
@@ -68,7 +88,7 @@ class MessageClient:
 
     def hello(self) -> dict[str, Any]:
         """The service's greeting: its name, version and links. The service counts it as a visit."""
-        return self._transport.request("GET", "/")
+        return self._transport.request("GET", "/", _greeting)
 
     def send(self, text: str, author: str | None = None, reply_to: str | None = None) -> Message:
         """Store a message; it is durable when this returns."""
@@ -76,7 +96,7 @@ class MessageClient:
         body = {name: value for name, value in given.items() if value is not None}
         # One key for all attempts: the service stores the message once, however many arrive.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
-        return Message.from_json(self._transport.request("POST", "/messages", headers, json=body))
+        return self._transport.request("POST", "/messages", Message.from_json, headers, json=body)
 
     def reply(self, id: str, text: str, author: str | None = None) -> Message:
         """Answer the message `id`."""
@@ -84,7 +104,7 @@ class MessageClient:
 
     def recent(self, limit: int | None = None) -> list[Message]:
         """The `limit` newest messages (the service's default if None), newest first."""
-        return _messages(self._list(limit=limit))
+        return self._list(limit=limit).messages
 
     def since(self, when: datetime, limit: int | None = None) -> list[Message]:
         """The messages created at or after `when`, newest first; the `limit` newest of them.
@@ -97,24 +117,22 @@ class MessageClient:
 
     def get(self, id: str) -> Thread:
         """The message `id` with its replies. Raises `NotFound`."""
-        document = self._transport.request("GET", _path(id))
-        replies = [Message.from_json(each) for each in document.get("replies", [])]
-        return Thread(Message.from_json(document), replies, document.get("next") is not None)
+        return self._transport.request("GET", _path(id), Thread.from_json)
 
     def replies(self, id: str) -> Iterator[Message]:
         """All direct replies to the message `id`, oldest first. Raises `NotFound`."""
         cursor = None
         while True:
             params = {"limit": PAGE} | ({} if cursor is None else {"cursor": cursor})
-            document = self._transport.request("GET", f"{_path(id)}/replies", params=params)
-            yield from _messages(document)
-            cursor = document["next"]
+            page = self._transport.request("GET", f"{_path(id)}/replies", _Page.from_json, params=params)
+            yield from page.messages
+            cursor = page.next
             if cursor is None:
                 return
 
     def newest(self) -> str:
         """A cursor: `follow` with it gives everything that is stored from now on."""
-        return str(self._list(limit=1)["newest"])
+        return self._list(limit=1).newest
 
     def follow(self, after: str | None = None, interval: float = 0.5) -> Iterator[Message]:
         """Every message that comes after the cursor (after now if None), once, oldest first; for ever.
@@ -123,11 +141,11 @@ class MessageClient:
         """
         cursor = self.newest() if after is None else after
         while True:
-            document = self._list(after=cursor, limit=PAGE)
-            yield from _messages(document)
-            if cursor == document["newest"]:
+            page = self._list(after=cursor, limit=PAGE)
+            yield from page.messages
+            if cursor == page.newest:
                 time.sleep(interval)
-            cursor = document["newest"]
+            cursor = page.newest
 
     def close(self) -> None:
         """Give back the connections."""
@@ -139,16 +157,16 @@ class MessageClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _list(self, **params: Any) -> dict[str, Any]:
+    def _list(self, **params: Any) -> _Page:
         given = {name: value for name, value in params.items() if value is not None}
-        return self._transport.request("GET", "/messages", params=given)
+        return self._transport.request("GET", "/messages", _Page.from_json, params=given)
 
     def _pages(self, **params: Any) -> Iterator[Message]:
         cursor = None
         while True:
-            document = self._list(**params, limit=PAGE, cursor=cursor)
-            yield from _messages(document)
-            cursor = document["next"]
+            page = self._list(**params, limit=PAGE, cursor=cursor)
+            yield from page.messages
+            cursor = page.next
             if cursor is None:
                 return
 
@@ -157,5 +175,7 @@ def _path(id: str) -> str:
     return "/messages/" + quote(id, safe="")
 
 
-def _messages(document: dict[str, Any]) -> list[Message]:
-    return [Message.from_json(each) for each in document["messages"]]
+def _greeting(document: dict[str, Any]) -> dict[str, Any]:
+    if "greeting" not in document:
+        raise KeyError("greeting")
+    return document

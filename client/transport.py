@@ -2,11 +2,14 @@
 
 import random
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import requests
 
 from client.errors import ClientError, NotFound, Refused, ServiceUnavailable, TooMany
+
+Answer = TypeVar("Answer")
 
 # Seconds to connect, and to wait for each part of an answer.
 TIMEOUT = (3.05, 15.0)
@@ -37,16 +40,21 @@ class Transport:
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
 
     def request(
-        self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any
-    ) -> dict[str, Any]:
-        """The JSON object that the service answers. The request must be safe to repeat.
+        self,
+        method: str,
+        path: str,
+        read: Callable[[dict[str, Any]], Answer],
+        headers: dict[str, str] | None = None,
+        **arguments: Any,
+    ) -> Answer:
+        """What `read` makes of the JSON object that is answered. The request must be safe to repeat.
 
         What may pass is tried again, `retries` times, after pauses that double, vary by chance so that
         many clients do not come back at once, and are at least as long as the service asks for.
         """
         for attempt in range(self._retries + 1):
             try:
-                return self._once(method, path, headers or {}, arguments)
+                return self._once(method, path, read, headers or {}, arguments)
             except (ServiceUnavailable, TooMany) as error:
                 if attempt == self._retries or error.retry_after > LONGEST_PAUSE:
                     raise
@@ -58,7 +66,14 @@ class Transport:
         """Give back the connections."""
         self._session.close()
 
-    def _once(self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+    def _once(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[dict[str, Any]], Answer],
+        headers: dict[str, str],
+        arguments: dict[str, Any],
+    ) -> Answer:
         sent = self._headers | headers | ({"Lab-Seen": str(self._seen)} if self._seen else {})
         try:
             response = self._session.request(
@@ -66,6 +81,8 @@ class Transport:
             )
         except requests.ConnectionError as error:
             raise ServiceUnavailable(f"no service answers at {self.base_url}: is it running?") from error
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise ServiceUnavailable(f"{self.base_url} broke off in the middle of its answer") from error
         except requests.Timeout as error:
             raise ServiceUnavailable(f"{self.base_url} took longer than {self._timeout} s to answer") from error
         except requests.RequestException as error:
@@ -73,10 +90,14 @@ class Transport:
         document = _json(response)
         if not response.ok:
             raise _error(response, document)
+        try:
+            answer = read(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _not_the_service(response) from error
         seen = response.headers.get("Lab-Seen", "")
         if seen.isdigit():
             self._seen = max(self._seen, int(seen))
-        return document
+        return answer
 
 
 def _json(response: requests.Response) -> dict[str, Any]:
@@ -85,8 +106,12 @@ def _json(response: requests.Response) -> dict[str, Any]:
     except requests.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise ServiceUnavailable(f"{response.url} answered {response.status_code}, but not as the message service does")
+        raise _not_the_service(response)
     return document
+
+
+def _not_the_service(response: requests.Response) -> ServiceUnavailable:
+    return ServiceUnavailable(f"{response.url} answered {response.status_code}, but not as the message service does")
 
 
 def _error(response: requests.Response, document: dict[str, Any]) -> ClientError:
@@ -96,7 +121,8 @@ def _error(response: requests.Response, document: dict[str, Any]) -> ClientError
         return TooMany(detail, status, _retry_after(response))
     if status >= requests.codes.server_error:
         return ServiceUnavailable(f"the service answered {status}: {detail}", _retry_after(response))
-    errors = tuple((each["field"], each["message"]) for each in document.get("errors", []))
+    given = [each for each in document.get("errors", []) if isinstance(each, dict)]
+    errors = tuple((str(each.get("field")), str(each.get("message"))) for each in given)
     kind = NotFound if status == requests.codes.not_found else Refused
     return kind(detail, status, errors)
 
