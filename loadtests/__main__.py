@@ -1,6 +1,7 @@
 """The command `python -m loadtests`: load a running service and say what came of it."""
 
 import json
+from math import isnan
 from pathlib import Path
 
 import click
@@ -78,7 +79,9 @@ def run(
     except (RunError, ingest.IngestError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(summary | {"folder": str(folder)}))
+        # JSON has no NaN: what is unknown is null.
+        known = {name: None if isinstance(value, float) and isnan(value) else value for name, value in summary.items()}
+        click.echo(json.dumps(known | {"folder": str(folder)}))
         return
     for name, title in TITLES.items():
         click.echo(f"{title:40} {summary[name]:10,.1f}")

@@ -69,6 +69,8 @@ def latency(comparison: Comparison) -> Figure:
         folders = comparison.rounds.loc[comparison.rounds["variant"] == name, "folder"]
         answered = pd.concat([ingest.measured(folder) for folder in folders])
         times = np.sort(answered.loc[answered["outcome"] == "ok", "milliseconds"])
+        if len(times) == 0:
+            continue
         shares = np.arange(1, len(times) + 1) / len(times) * 100
         axes.step(times, shares, color=colour, where="post")
         place = int(len(times) * (0.6 if name == comparison.variants[0] else 0.35))

@@ -133,14 +133,12 @@ def compare(
 
 @contextmanager
 def servers(variants: Variants, messages: int = 200) -> Iterator[dict[str, launch.RunningServer]]:
-    """A server for each of `variants`, all on one new database that holds `messages` messages."""
-    uri, database = launch.mongodb_uri(), f"experiment_{secrets.token_hex(4)}"
-    launch.migrate(uri, database)
-    place: dict[str, Any] = {"mongodb_uri": uri, "database": database}
-    with launch.running(**place) as plain, MessageClient(plain.url) as client:
-        for number in range(messages):
-            client.send(f"Message {number}, here before the measuring began.", author="experiment")
-    with contextlib.ExitStack() as stack:
+    """A server for each of `variants`, all on one new database that holds `messages` messages, dropped afterwards."""
+    with launch.scratch_database("experiment") as (uri, database), contextlib.ExitStack() as stack:
+        place: dict[str, Any] = {"mongodb_uri": uri, "database": database}
+        with launch.running(**place) as plain, MessageClient(plain.url) as client:
+            for number in range(messages):
+                client.send(f"Message {number}, here before the measuring began.", author="experiment")
         yield {name: stack.enter_context(launch.running(**place, **settings)) for name, settings in variants.items()}
 
 

@@ -77,7 +77,7 @@ def requests(folder: Path) -> pd.DataFrame:
     Columns: time_s (when it was sent; 0 is the end of the warm-up, which is negative), name,
     milliseconds, status (0 for no answer), outcome (ok, refused, failed).
     """
-    rows = _since(_csv(folder / "requests.csv", ["time", "name", "milliseconds", "status"]), began(folder))
+    rows = _since(_own_csv(folder / "requests.csv", ["time", "name", "milliseconds", "status"]), began(folder))
     outcomes = [(rows["status"] // 100 == 2) | (rows["status"] == 304), rows["status"] == REFUSED]
     rows["outcome"] = np.select(outcomes, ["ok", "refused"], "failed")
     return rows
@@ -101,7 +101,7 @@ def cpu(folder: Path) -> pd.DataFrame:
     Columns: time_s (as in `requests`), role (server, mongod, locust), cpu_seconds (used so far),
     cores (used since the sample before; 1.0 is one core).
     """
-    rows = _since(_csv(folder / "cpu.csv", ["time", "role", "cpu_seconds"]), began(folder))
+    rows = _since(_own_csv(folder / "cpu.csv", ["time", "role", "cpu_seconds"]), began(folder))
     per_role = rows.groupby("role")
     rows["cores"] = per_role["cpu_seconds"].diff() / per_role["time_s"].diff()
     return rows
@@ -155,6 +155,14 @@ def _since(rows: pd.DataFrame, start: float) -> pd.DataFrame:
 def _locust_csv(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     rows = _csv(path, list(columns)).rename(columns=columns)
     return rows[list(columns.values())][rows["name"] != "Aggregated"].reset_index(drop=True)
+
+
+def _own_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV of ours, in which every value is there; Locust leaves some out."""
+    rows = _csv(path, columns)
+    if rows.isna().to_numpy().any():
+        raise IngestError(f"{path} breaks off in the middle of a line: the run did not end well, run it again")
+    return rows
 
 
 def _csv(path: Path, columns: list[str]) -> pd.DataFrame:

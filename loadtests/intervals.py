@@ -38,10 +38,11 @@ def paired_ratio(base: Sequence[float], other: Sequence[float], seed: int = 0) -
     standing in for Student's (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015,
     section 5.3). Raises `ValueError` for unpaired values, fewer than 2 pairs, or values not above 0.
     """
-    logs = np.log(np.asarray(other, dtype=float)) - np.log(np.asarray(base, dtype=float))
-    pairs = len(logs)
-    if len(base) != len(other) or pairs < 2 or not np.isfinite(logs).all():
+    values = np.array([*base, *other], dtype=float)
+    pairs = len(base)
+    if len(other) != pairs or pairs < 2 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"a ratio needs 2 or more pairs of values above 0, not {list(base)} and {list(other)}")
+    logs = np.log(values[pairs:]) - np.log(values[:pairs])
     generator = np.random.default_rng(seed)
     means = generator.choice(logs, size=(RESAMPLES, pairs)).mean(axis=1)
     student = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)

@@ -50,6 +50,12 @@ def _log_requests(environment: Any, **_: Any) -> None:
     environment.events.quitting.add_listener(lambda **_: file.close())
 
 
+@events.test_stop.add_listener
+def _let_the_summary_be_written(**_: Any) -> None:
+    # Locust writes its CSVs once a second, and not once more at the end: the last requests would be missing.
+    gevent.sleep(locust.stats.CSV_STATS_INTERVAL_SEC + 0.2)
+
+
 class Session(HttpSession):
     """Names requests by method and path, not by each id, and takes a refused one for what it is.
 

@@ -47,7 +47,7 @@ class Processes:
 
     def cpu_seconds(self) -> dict[str, float]:
         """The CPU time each role has used so far, in seconds of user and system time."""
-        return {role: sum(_cpu_seconds(process) for process in each) for role, each in self.roles.items()}
+        return {role: sum(map(_cpu_seconds, each)) for role, each in self.roles.items() if each}
 
     def pids(self) -> dict[str, list[int]]:
         """The process ids of each role."""
@@ -60,7 +60,10 @@ def behind(url: str) -> Processes:
     Found by their sockets: the server listens on the port of `url`, and mongod on one the server is
     connected to. What runs elsewhere, or belongs to another user, is not found; its role is empty.
     """
-    port = urlsplit(url).port or 80
+    try:
+        port = urlsplit(url).port or 80
+    except ValueError:  # no port that anybody could listen on
+        return Processes({"server": [], "mongod": []})
     listening: dict[int, list[psutil.Process]] = defaultdict(list)
     connected: dict[int, set[int]] = defaultdict(set)
     for process in psutil.process_iter():

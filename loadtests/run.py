@@ -50,8 +50,10 @@ class Load:
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
             raise ValueError(f"there is no scenario {self.scenario!r}: name one of {', '.join(SCENARIOS)}")
-        if self.users < 1 or self.warmup < 0 or self.seconds <= 0 or (self.rate is not None and self.rate <= 0):
-            raise ValueError(f"users, seconds and rate are positive, and warmup is not negative: {self}")
+        numbers = [self.users, self.warmup, self.seconds, self.rate or 1.0]
+        positive = self.users >= 1 and self.seconds > 0 and (self.rate is None or self.rate > 0)
+        if not all(map(math.isfinite, numbers)) or not positive or self.warmup < 0:
+            raise ValueError(f"users, seconds and rate are above 0, and warmup is not below: {self}")
 
 
 def run(load: Load, url: str, folder: Path, settings: dict[str, Any] | None = None, title: str = "") -> Path:
@@ -59,7 +61,10 @@ def run(load: Load, url: str, folder: Path, settings: dict[str, Any] | None = No
 
     Raises `RunError` if Locust cannot run. Ctrl-C stops Locust too.
     """
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"the run folder {folder} cannot be made: {error.strerror}") from error
     processes = machine.behind(url)
     command = _command(load, url, folder)
     with (folder / "locust.out").open("wb") as output:

@@ -35,8 +35,14 @@ def run(names: tuple[str, ...], path: Path) -> None:
     Exits with 0 only if every check in them held.
     """
     paths = [each for each in lab.notebooks() if not names or each.stem.startswith(names)]
-    if not paths:
-        raise click.UsageError(f"no notebook begins with {' or '.join(names)}: see notebooks/")
+    for name in names:
+        if not any(each.stem.startswith(name) for each in paths):
+            raise click.UsageError(f"no notebook begins with {name}: see notebooks/")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise click.UsageError(f"the report cannot be written to {path}: {error.strerror}") from error
     began = time.monotonic()
     try:
         executed = lab.run(paths)

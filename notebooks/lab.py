@@ -1,11 +1,10 @@
 """Run the notebooks, first to last, on a MongoDB and a service of their own."""
 
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Never
 
@@ -38,16 +37,19 @@ def stack(data_dir: Path) -> Iterator[dict[str, str]]:
     `data_dir`. Raises `MongodError` or `LaunchError`.
     """
     settings = from_environment()
-    embedded = settings.mongodb_uri is None
-    database = settings.database if embedded else f"lab_{secrets.token_hex(4)}"
-    with mongod.given_or_running(settings.mongodb_uri, data_dir, settings.mongod) as uri:
-        launch.migrate(uri, database)
-        with launch.running(mongodb_uri=uri, database=database) as server:
-            yield {
-                variable("data_dir"): str(data_dir),
-                variable("database"): database,
-                variable("url"): server.url,
-            }
+    with ExitStack() as running:
+        if settings.mongodb_uri is None:
+            uri = running.enter_context(mongod.running(data_dir, settings.mongod))
+            database = settings.database
+            launch.migrate(uri, database)
+        else:
+            uri, database = running.enter_context(launch.scratch_database("lab"))
+        server = running.enter_context(launch.running(mongodb_uri=uri, database=database))
+        yield {
+            variable("data_dir"): str(data_dir),
+            variable("database"): database,
+            variable("url"): server.url,
+        }
 
 
 def run(paths: list[Path]) -> list[Executed]:

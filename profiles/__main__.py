@@ -38,7 +38,11 @@ def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
             f"no server of this machine and this user listens at {url}: start one with make serve"
         )
     raw = raw or new_folder("profile") / "profile.raw"
-    raw.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        raw.touch()
+    except OSError as error:
+        raise click.ClickException(f"the stacks cannot be written to {raw}: {error.strerror}") from error
     try:
         recording = record_process(servers[0].pid, seconds, raw)
     except ProfilerError as error:

@@ -43,7 +43,9 @@ class Profiles:
     def table(self) -> pd.DataFrame:
         """Mean microseconds for each request; a row for each category, a column for each variant."""
         rows = self.breakdown[self.breakdown["category"] != WAITING]
-        table = rows.pivot_table("us_per_request", "category", "variant", sort=False)[list(self.variants)]
+        # A category that a round does not show took no time in it.
+        every_round = rows.pivot_table("us_per_request", "category", ["variant", "round"], fill_value=0.0, sort=False)
+        table = every_round.T.groupby(level="variant").mean().T[list(self.variants)]
         return table.reindex([name for name in [*stacks.ORDER, SYSTEM] if name in table.index])
 
     def shares(self) -> pd.DataFrame:

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 RATE = 100
 GRACE_SECONDS = 20.0
 
@@ -35,6 +37,8 @@ def record(pid: int, seconds: float, raw: Path, rate: int = RATE) -> Recording:
 
     Raises `ProfilerError` without the right to trace the process, or when there is no such process.
     """
+    if not psutil.pid_exists(pid):
+        raise ProfilerError(f"py-spy could not record process {pid}: no process with that number is running")
     command = [_py_spy(), "record", "--pid", str(pid), "--duration", f"{max(1, round(seconds))}", "--rate", str(rate)]
     command += ["--gil", "--format", "raw", "--output", str(raw)]
     result = subprocess.run(
@@ -67,4 +71,6 @@ def _why(pid: int, said: str) -> str:
             )
         return f"py-spy may not look into process {pid}: {cure}"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return f"py-spy could not record process {pid}: {lines[-1] if lines else 'it said nothing'}"
+    # What went wrong comes first; a trace of py-spy's own may follow.
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+    return f"py-spy could not record process {pid}: {(errors or lines or ['it said nothing'])[0]}"

@@ -34,7 +34,7 @@ def read(raw: Path) -> pd.DataFrame:
     lines = [line.rpartition(" ") for line in raw.read_text().splitlines() if line.strip()]
     rows = pd.DataFrame(
         {"stack": [stack for stack, _, _ in lines], "samples": [int(samples) for _, _, samples in lines]},
-    )
+    ).astype({"stack": str, "samples": int})
     rows["leaf"] = rows["stack"].str.rpartition(";")[2]
     rows["category"] = [category(stack) for stack in rows["stack"]]
     return rows[["stack", "leaf", "samples", "category"]]

@@ -1,13 +1,16 @@
 """Start and stop servers, for notebooks, tests and load tests."""
 
+import asyncio
 import atexit
 import os
+import secrets
 import selectors
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 from server import mongod
 from server.settings import Settings, flag, from_environment
+from server.store import drop_database
 
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -79,6 +83,19 @@ def migrate(mongodb_uri: str, database: str) -> None:
         raise LaunchError(f"the database could not be brought up to date: {lines[-1] if lines else 'no word why'}")
 
 
+@contextmanager
+def scratch_database(prefix: str) -> Iterator[tuple[str, str]]:
+    """A new, migrated database on `mongodb_uri()` while the block runs; gives the address and its name."""
+    uri, name = mongodb_uri(), f"{prefix}_{secrets.token_hex(4)}"
+    migrate(uri, name)
+    try:
+        yield uri, name
+    finally:
+        # In a thread of its own, because a notebook's has an event loop that runs already.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(drop_database(uri, name))).result()
+
+
 def start(log: Path | None = None, **settings: Any) -> RunningServer:
     """Start a server and return when it listens: see `running`. To be stopped with `stop`."""
     if unknown := set(settings) - {each.name for each in fields(Settings)}:
@@ -103,6 +120,7 @@ def start(log: Path | None = None, **settings: Any) -> RunningServer:
     if not said.startswith("listening on "):
         process.kill()
         process.wait()
+        _close_pipes(process)
         lines = log.read_text().strip().splitlines()
         raise LaunchError(lines[-1].removeprefix("Error: ") if lines else "the server ended without a word")
     return RunningServer(said.removeprefix("listening on "), process, log)
@@ -117,10 +135,14 @@ def stop(server: RunningServer) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         returncode = process.wait()
+    _close_pipes(process)
+    return returncode
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-    return returncode
 
 
 def _first_line(process: subprocess.Popen[bytes], seconds: float) -> str:

@@ -47,8 +47,8 @@ class Store:
     def __init__(self, mongodb_uri: str, database: str, driver: str = "motor") -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
-            given = parse_uri(mongodb_uri)["options"]
-            ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name not in given}
+            given = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
+            ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in given}
             self._client = client(mongodb_uri, **ours)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
@@ -182,6 +182,16 @@ class Store:
         if position.floor is not None:
             return {"seq": numbered | {"$gte": position.floor}}
         return {"$or": [{"seq": numbered}, {"seq": None}]} if numbered else {}
+
+
+async def drop_database(mongodb_uri: str, database: str) -> None:
+    """Delete a database and all that is in it."""
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(mongodb_uri)
+    try:
+        with _errors_translated():
+            await client.drop_database(database)
+    finally:
+        client.close()
 
 
 async def start_replica_set(address: str, name: str) -> None:

@@ -55,7 +55,7 @@ class Timeline:
         entries = await self._messages.before(Position(), limit + 1)
         numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
         # In the usual case the page reaches down to what is complete, and so shows what is missing.
-        reaches = len(entries) <= limit or numbers[0] <= complete + 1
+        reaches = len(entries) <= limit or not numbers or numbers[0] <= complete + 1
         if reaches:
             complete = _extended(complete, numbers)
             self.complete = max(self.complete, complete)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from server import __version__
 from server.admission import Admission
@@ -143,7 +143,11 @@ class Handler(RequestHandler):
         self.finish(wire.encode(said.document()))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        self.send_problem(kwargs.get("exc_info", (None, None, None))[1], status_code)
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
+            # Tornado reads forms before a handler is asked, and here none are taken.
+            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""))
+        self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         # What the caller did wrong, and a database that is away, are no bugs: no traceback.

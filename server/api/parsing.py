@@ -16,13 +16,18 @@ SEEN_PATTERN = "^[0-9]{1,15}$"
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def wrong_type(content_type: str) -> BadRequest:
+    """The error for a body that is not JSON."""
+    return BadRequest(
+        f"the body's type is {content_type or 'not given'}: send JSON, with Content-Type: application/json",
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )
+
+
 def body(content_type: str, content: bytes, model: type[Model]) -> Model:
     """The JSON object in a request body, as a `model`. Raises `BadRequest`."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise BadRequest(
-            f"the body's type is {content_type or 'not given'}: send JSON, with Content-Type: application/json",
-            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        )
+        raise wrong_type(content_type)
     try:
         document = json.loads(
             content.decode("utf-8"), object_pairs_hook=_object_with_unique_keys, parse_constant=_not_a_json_number
