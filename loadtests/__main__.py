@@ -67,7 +67,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Run SCENARIO, and print what was measured. The run folder keeps everything else."""
-    folder = folder or new_folder(scenario)
+    url, folder = url.rstrip("/"), folder or new_folder(scenario)
     if folder.exists():
         raise click.UsageError(f"{folder} exists: name a folder that does not")
     try:

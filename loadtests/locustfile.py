@@ -8,12 +8,13 @@ import csv
 import itertools
 import random
 import re
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
 import locust.stats
-from locust import HttpUser, constant_throughput, events, task
+from locust import HttpUser, events, task
 from locust.clients import HttpSession
 
 from client import ClientError, MessageClient
@@ -71,15 +72,8 @@ class Session(HttpSession):
         return response
 
 
-def _pace(user: Any) -> float:
-    options = user.environment.parsed_options
-    return constant_throughput(options.rate / options.num_users)(user) if options.rate else 0.0
-
-
 class Caller(HttpUser):
     """Somebody who uses the service through the client library, one request at a time."""
-
-    wait_time = _pace
 
     def on_start(self) -> None:
         session = Session(self.host, self.environment.events.request, self, pool_manager=self.pool_manager)
@@ -91,8 +85,14 @@ class Caller(HttpUser):
             next(self.turns)
         # … and at different times, or they would arrive in bursts and wait for each other.
         options = self.environment.parsed_options
-        if options.rate:
-            gevent.sleep(random.uniform(0, options.num_users / options.rate))
+        self.period = options.num_users / options.rate if options.rate else 0.0
+        self.due = time.perf_counter() + random.uniform(0, self.period)
+        gevent.sleep(max(0.0, self.due - time.perf_counter()))
+
+    def wait_time(self) -> float:
+        """Seconds until this user's next request is due; none is left out if the service was slow."""
+        self.due += self.period
+        return max(0.0, self.due - time.perf_counter()) if self.period else 0.0
 
     @task
     def take_turn(self) -> None:

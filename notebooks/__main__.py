@@ -42,7 +42,7 @@ def run(names: tuple[str, ...], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise click.UsageError(f"the report cannot be written to {path}: {error.strerror}") from error
+        raise click.ClickException(f"the report cannot be written to {path}: {error.strerror}") from error
     began = time.monotonic()
     try:
         executed = lab.run(paths)

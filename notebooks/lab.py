@@ -82,8 +82,8 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
 
     client = NotebookClient(
         notebook,
-        # The kernel would warn that it listens on loopback without encryption, over the progress bar.
-        extra_arguments=["--log-level=ERROR"],
+        # What a kernel has to say of itself would stand across the progress bar; cells report their own errors.
+        extra_arguments=["--log-level=CRITICAL"],
         timeout=CELL_SECONDS,
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=cell_starts,
@@ -94,6 +94,8 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
         client.execute(env=os.environ | environment)
     except CellExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
-    except (DeadKernelError, TimeoutError) as error:
+    except (DeadKernelError, TimeoutError, AssertionError) as error:
+        if client.km is None:  # nbclient takes Ctrl-C for itself, stops its kernel, and stumbles over that
+            raise KeyboardInterrupt from None
         failure = f"{type(error).__name__}: {error}"
     return Executed(path.stem, notebook, time.monotonic() - began, failure)

@@ -79,4 +79,5 @@ def write(executed: list[Executed], machine: dict[str, Any], commit: str | None,
     page = template.render(
         notebooks=executed, machine=machine, commit=commit, highlighting=HtmlFormatter().get_style_defs(".highlight")
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)

@@ -35,7 +35,7 @@ def read(raw: Path) -> pd.DataFrame:
     rows = pd.DataFrame(
         {"stack": [stack for stack, _, _ in lines], "samples": [int(samples) for _, _, samples in lines]},
     ).astype({"stack": str, "samples": int})
-    rows["leaf"] = rows["stack"].str.rpartition(";")[2]
+    rows["leaf"] = [stack.rpartition(";")[2] for stack in rows["stack"]]
     rows["category"] = [category(stack) for stack in rows["stack"]]
     return rows[["stack", "leaf", "samples", "category"]]
 
