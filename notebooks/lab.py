@@ -94,8 +94,9 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
         client.execute(env=os.environ | environment)
     except CellExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
-    except (DeadKernelError, TimeoutError, AssertionError) as error:
-        if client.km is None:  # nbclient takes Ctrl-C for itself, stops its kernel, and stumbles over that
-            raise KeyboardInterrupt from None
+    except (DeadKernelError, TimeoutError) as error:
         failure = f"{type(error).__name__}: {error}"
+    except AssertionError:
+        # nbclient takes Ctrl-C for itself, stops its kernel, and then stumbles over there being none.
+        raise KeyboardInterrupt from None
     return Executed(path.stem, notebook, time.monotonic() - began, failure)

@@ -1,0 +1,55 @@
+"""Times as people write them."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from client.times import parse
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2024, 3, 1, 9, 30, tzinfo=BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("9am", "2024-03-01T09:00:00+01:00"),
+        ("9:30", "2024-03-01T09:30:00+01:00"),
+        ("10am", "2024-02-29T10:00:00+01:00"),  # not yet today
+        ("10:00", "2024-02-29T10:00:00+01:00"),
+        ("10:15 pm", "2024-02-29T22:15:00+01:00"),
+        ("12am", "2024-03-01T00:00:00+01:00"),
+        ("12pm", "2024-02-29T12:00:00+01:00"),
+        ("today", "2024-03-01T00:00:00+01:00"),
+        ("Yesterday", "2024-02-29T00:00:00+01:00"),
+        ("2h", "2024-03-01T07:30:00+01:00"),
+        ("90m", "2024-03-01T08:00:00+01:00"),
+        ("45s", "2024-03-01T09:29:15+01:00"),
+        ("1d", "2024-02-29T09:30:00+01:00"),
+        ("2w", "2024-02-16T09:30:00+01:00"),
+        ("2024-02-29T12:00:00Z", "2024-02-29T12:00:00+00:00"),
+        ("2024-02-29T12:00:00.5+05:30", "2024-02-29T12:00:00.500000+05:30"),
+        ("2024-02-29T12:00", "2024-02-29T12:00:00+01:00"),
+        ("2024-02-29", "2024-02-29T00:00:00+01:00"),
+        ("2024-07-01", "2024-07-01T00:00:00+02:00"),  # summer time
+    ],
+)
+def test_what_is_written_is_understood(written: str, meant: str) -> None:
+    assert parse(written, NOW, BERLIN).isoformat() == meant
+
+
+@pytest.mark.parametrize("written", ["", "10", "25:00", "13pm", "0am", "10:60", "tomorrow", "2y", "-2h", "2023-02-29"])
+def test_what_is_no_time_is_refused_with_examples(written: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a time"):
+        parse(written, NOW, BERLIN)
+
+
+def test_a_clock_that_is_put_forward_is_no_trouble() -> None:
+    after_the_change = datetime(2024, 3, 31, 12, 0, tzinfo=BERLIN)
+    assert parse("yesterday", after_the_change, BERLIN).isoformat() == "2024-03-30T00:00:00+01:00"
+
+
+def test_without_a_zone_it_is_the_machine_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2024, 3, 1, 9, 30, tzinfo=UTC)
+    assert parse("9:00", now) == now.astimezone().replace(hour=9, minute=0)

@@ -1,0 +1,132 @@
+"""What the tests share: one real MongoDB for the whole run, databases of their own, and servers."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+
+from migrations import runner
+from server import launch, mongod
+from server.launch import RunningServer
+from tests.processes import children, using
+from tests.waiting import eventually
+
+pytest.register_assert_rewrite("tests.commands", "tests.server.answers")
+
+StartServer = Callable[..., RunningServer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment() -> Iterator[dict[str, str]]:
+    """Hide the caller's LAB_* variables (but LAB_MONGOD) and proxies from the tests; gives what was hidden."""
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith("LAB_") and name != "LAB_MONGOD") or name.lower().endswith("_proxy")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in hidden:
+            patch.delenv(name)
+        yield hidden
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After the last test, every process the tests have started is gone."""
+    base = tmp_path_factory.getbasetemp()
+    yield
+    eventually(lambda: not using(base) and not children())
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The MongoDB of the whole run: that of LAB_MONGODB_URI, or an embedded one. Not to be harmed."""
+    directory = tmp_path_factory.mktemp("mongodb")
+    given = environment.get("LAB_MONGODB_URI")
+    with mongod.given_or_running(given, directory, os.environ.get("LAB_MONGOD")) as uri:
+        yield uri
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A data dir for an embedded MongoDB of the test's own, which it may harm. The files are large."""
+    directory = tmp_path / "lab"
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def database(mongodb_uri: str) -> Iterator[str]:
+    """The name of an empty database of the test's own."""
+    with _new_database(mongodb_uri) as name:
+        yield name
+
+
+@pytest.fixture
+def db(mongodb_uri: str, database: str) -> Iterator[runner.Database]:
+    """The same as `database`, to look into."""
+    found = runner.connect(mongodb_uri, database)
+    yield found
+    found.client.close()
+
+
+@pytest.fixture
+def migrated(db: runner.Database) -> runner.Database:
+    """The same as `db`, with every migration applied."""
+    for step in runner.pending(db):
+        runner.apply(db, step)
+    return db
+
+
+@pytest.fixture
+def start_server(mongodb_uri: str, migrated: runner.Database, tmp_path: Path) -> Iterator[StartServer]:
+    """Start a server on the test's own database, with the settings given by name."""
+    with ExitStack() as servers:
+
+        def start(**settings: object) -> RunningServer:
+            log = tmp_path / f"server-{uuid.uuid4().hex}.log"
+            place = {"mongodb_uri": mongodb_uri, "database": migrated.name}
+            return servers.enter_context(launch.running(log, **place | settings))
+
+        yield start
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> RunningServer:
+    """A server with default settings on the test's own database."""
+    return start_server()
+
+
+@pytest.fixture(scope="module")
+def shared_db(mongodb_uri: str) -> Iterator[runner.Database]:
+    """A migrated database for all tests of a module."""
+    with _new_database(mongodb_uri) as name:
+        found = runner.connect(mongodb_uri, name)
+        for step in runner.pending(found):
+            runner.apply(found, step)
+        yield found
+        found.client.close()
+
+
+@pytest.fixture(scope="module")
+def shared_server(
+    mongodb_uri: str, shared_db: runner.Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """One server on `shared_db`, for tests that do not mind what others have stored. It logs requests."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with launch.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on") as server:
+        yield server
+
+
+@contextmanager
+def _new_database(mongodb_uri: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    with MongoClient(mongodb_uri) as client:
+        client.drop_database(name)

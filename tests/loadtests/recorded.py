@@ -1,0 +1,71 @@
+"""A run folder written by hand: small enough to work out its figures in one's head.
+
+The first second is warm-up, the next two are measured: from 1,700,000,001 to 1,700,000,003.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+BEGAN = 1_700_000_001.0
+SECONDS = 2.0
+
+REQUESTS = """\
+time,name,milliseconds,status
+1700000000.000000,GET /messages,10.000,200
+1700000000.900000,GET /messages,50.000,200
+1700000000.500000,GET /messages,600.000,200
+1700000001.200000,GET /messages,4.000,200
+1700000001.500000,POST /messages,8.000,201
+1700000001.600000,POST /messages refused,2.000,429
+1700000001.700000,POST /messages,30.000,503
+1700000002.000000,GET /messages,20.000,304
+1700000002.200000,GET /messages,0.500,0
+1700000002.950000,GET /messages,100.000,200
+"""
+
+# The server uses 0.2 of a core, then 0.4, then 0.2 again; mongod 0.1 throughout.
+CPU = """\
+time,role,cpu_seconds
+1700000000.500000,server,10.000000
+1700000000.500000,mongod,5.000000
+1700000001.500000,server,10.200000
+1700000001.500000,mongod,5.100000
+1700000002.500000,server,10.600000
+1700000002.500000,mongod,5.200000
+1700000003.500000,server,10.800000
+1700000003.500000,mongod,5.300000
+"""
+
+STATS = """\
+Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
+Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%
+GET,GET /messages,7,1,20.0,112.1,0.5,600.0,812.4,2.4,0.3,20,50,100,100,600,600,600,600,600,600,600
+POST,POST /messages refused,1,0,2.0,2.0,2.0,2.0,90.0,0.4,0.0,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A
+,Aggregated,8,1,20.0,82.7,0.5,600.0,540.2,2.8,0.3,20,50,100,100,600,600,600,600,600,600,600
+"""
+
+HISTORY = """\
+Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%,\
+Total Request Count,Total Failure Count,Total Median Response Time,Total Average Response Time,\
+Total Min Response Time,Total Max Response Time,Total Average Content Size
+1700000000,0,,Aggregated,0.000000,0.000000,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,0,0,0,0.0,0,0,0
+1700000001,4,GET,GET /messages,0.000000,0.000000,0,0,0,0,0,0,0,0,0,0,0,2,0,10,30.0,10,50,812.4
+1700000001,4,,Aggregated,0.000000,0.000000,0,0,0,0,0,0,0,0,0,0,0,2,0,10,30.0,10,50,812.4
+1700000002,4,GET,GET /messages,2.500000,0.500000,20,50,50,50,50,60,60,70,70,70,70,5,0,10,30.0,4,600,812.4
+1700000002,4,,Aggregated,2.500000,0.500000,20,50,50,50,50,60,60,70,70,70,70,7,0,10,30.0,2,600,540.2
+1700000003,4,POST,POST /messages,N/A,N/A,8,8,8,8,8,8,8,8,8,8,8,2,1,8,19.0,8,30,90.0
+"""
+
+
+def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = ()) -> Path:
+    """Write the run into the new `folder`, with a Locust that uses so much of a core and so warns."""
+    folder.mkdir(parents=True)
+    locust = [f"{BEGAN + second},locust,{1 + locust_cores * second}\n" for second in (-0.5, 0.5, 1.5, 2.5)]
+    load = {"scenario": "mixed", "users": 4, "seconds": SECONDS, "warmup": 1.0, "rate": None}
+    (folder / "requests.csv").write_text(REQUESTS)
+    (folder / "cpu.csv").write_text(CPU + "".join(locust))
+    (folder / "locust_stats.csv").write_text(STATS)
+    (folder / "locust_stats_history.csv").write_text(HISTORY)
+    (folder / "run.json").write_text(json.dumps({"load": load, "warnings": list(warnings)}))
+    return folder

@@ -1,0 +1,104 @@
+"""Charts: each can be drawn, names its units, and keeps the colour of a variant."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from loadtests import charts, ingest
+from loadtests.experiment import METRICS, Comparison
+from loadtests.run import Load
+from tests.loadtests import recorded
+from tests.loadtests.figures import PNG, colours, labels, png
+
+VARIANTS = ("cache off", "cache ttl")
+BLUE, ORANGE = charts.COLOURS[:2]
+
+Chart = Callable[[Comparison], Figure]
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Six rounds, all of the same recorded run; the second variant needs half the processor time."""
+    folder = recorded.write(tmp_path_factory.mktemp("runs") / "run")
+    summary = ingest.summary(folder)
+    rows = [
+        {"round": number, "variant": variant, "folder": folder}
+        | summary
+        | {"server_us": summary["server_us"] * share * (1 + number / 100)}
+        for number in range(1, 7)
+        for variant, share in zip(VARIANTS, (1.0, 0.5), strict=True)
+    ]
+    return Comparison(Load("mixed", seconds=recorded.SECONDS), VARIANTS, pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize("chart", [charts.rounds, charts.latency, charts.throughput, charts.ratios])
+def test_each_is_drawn_and_then_left_to_the_notebook_to_show(comparison: Comparison, chart: Chart) -> None:
+    assert png(chart(comparison)).startswith(PNG)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("chart", "x", "y"),
+    [
+        (charts.latency, "ms", "%"),
+        (charts.throughput, ", s", "requests/s"),
+        (charts.ratios, "cache ttl ÷ cache off", ""),
+    ],
+)
+def test_the_axes_have_units(comparison: Comparison, chart: Chart, x: str, y: str) -> None:
+    says_x, says_y = labels(chart(comparison))
+    assert x in says_x
+    assert y in says_y
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rounds_can_be_drawn_of_every_metric_with_its_unit(comparison: Comparison, metric: str) -> None:
+    figure = charts.rounds(comparison, metric)
+    assert png(figure).startswith(PNG)
+    assert labels(figure)[1] == f"{METRICS[metric].name}\n{METRICS[metric].unit}"
+
+
+@pytest.mark.parametrize("chart", [charts.rounds, charts.latency, charts.throughput])
+def test_a_variant_has_the_same_colour_everywhere(comparison: Comparison, chart: Chart) -> None:
+    assert charts.colours(VARIANTS) == {"cache off": BLUE, "cache ttl": ORANGE}
+    assert {BLUE, ORANGE} <= colours(chart(comparison))
+    written = {text.get_text().strip(): text.get_color() for text in chart(comparison).axes[0].texts}
+    named = {text: colour for text, colour in written.items() if text in VARIANTS}
+    assert named in ({"cache off": BLUE, "cache ttl": ORANGE}, {})
+
+
+def test_a_ratio_that_shows_no_difference_is_grey(comparison: Comparison) -> None:
+    differs, equal = (charts.ratios(comparison).axes[0].lines[row].get_color() for row in (0, 2))
+    assert (differs, equal) == (ORANGE, charts.GREY)
+
+
+def test_throughput_draws_what_was_refused_apart(comparison: Comparison) -> None:
+    texts = {text.get_text().strip() for text in charts.throughput(comparison).axes[0].texts}
+    assert texts == {"cache off", "cache off, refused", "cache ttl", "cache ttl, refused"}
+
+
+def test_ratios_say_why_one_is_missing(comparison: Comparison) -> None:
+    void = comparison.rounds.assign(void="Locust used 99% of a core: it was the limit")
+    figure = charts.ratios(Comparison(comparison.load, VARIANTS, void))
+    assert png(figure).startswith(PNG)
+    assert any("throughput: not quoted" in text.get_text() for text in figure.axes[0].texts)
+
+
+@pytest.mark.parametrize("chart", [charts.rounds, charts.latency, charts.throughput, charts.ratios])
+def test_a_variant_that_answered_nothing_can_be_drawn(comparison: Comparison, tmp_path: Path, chart: Chart) -> None:
+    folder = recorded.write(tmp_path / "failed")
+    rows = (folder / "requests.csv").read_text()
+    (folder / "requests.csv").write_text(rows.replace(",200", ",500").replace(",201", ",500").replace(",304", ",500"))
+    failed = [{"round": number, "variant": "cache ttl", "folder": folder} for number in range(1, 7)]
+    rounds = comparison.rounds[comparison.rounds["variant"] == "cache off"]
+    rounds = pd.concat([rounds, pd.DataFrame([row | ingest.summary(folder) for row in failed])])
+    assert png(chart(Comparison(comparison.load, VARIANTS, rounds))).startswith(PNG)
+
+
+def test_there_are_colours_for_more_variants_than_anybody_compares() -> None:
+    six = charts.colours([f"variant {number}" for number in range(6)])
+    assert len(set(six.values())) == 6

@@ -1,0 +1,191 @@
+"""Run folders as DataFrames: figures that were worked out by hand, and folders that are broken."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from loadtests import ingest
+from tests.loadtests import recorded
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return recorded.write(tmp_path / "run")
+
+
+def test_the_measured_time_begins_after_the_warm_up(folder: Path) -> None:
+    assert ingest.began(folder) == recorded.BEGAN
+    times = ingest.requests(folder)["time_s"]
+    assert times.min() == pytest.approx(-1.0)
+    assert times.max() == pytest.approx(1.95)
+
+
+def test_each_request_has_an_outcome(folder: Path) -> None:
+    rows = ingest.requests(folder)
+    assert list(rows.columns) == ["time_s", "name", "milliseconds", "status", "outcome"]
+    outcomes = rows.groupby("status")["outcome"].unique().str.join(" ").to_dict()
+    assert outcomes == {0: "failed", 200: "ok", 201: "ok", 304: "ok", 429: "refused", 503: "failed"}
+
+
+def test_what_was_answered_in_the_warm_up_or_too_late_is_not_measured(folder: Path) -> None:
+    # The one of 600 ms was sent in the warm-up and answered after it; that of 100 ms came too late.
+    assert ingest.measured(folder)["milliseconds"].tolist() == [600, 4, 8, 2, 30, 20, 0.5]
+
+
+@pytest.mark.parametrize(("begin", "end", "milliseconds"), [(-1, 0, [10, 50]), (0, 0.5, [600, 4]), (3, 4, [])])
+def test_any_slice_of_time_can_be_looked_at(folder: Path, begin: float, end: float, milliseconds: list[float]) -> None:
+    assert ingest.answered(folder, begin, end)["milliseconds"].tolist() == milliseconds
+
+
+def test_the_summary(folder: Path) -> None:
+    # Four succeeded in two seconds: 600, 4, 8 and 20 ms. The server used 0.6 s meanwhile, mongod 0.2 s.
+    assert ingest.summary(folder) == pytest.approx(
+        {
+            "requests_per_s": 2.0,
+            "refused_per_s": 0.5,
+            "failed_per_s": 1.0,
+            "p50_ms": 14.0,
+            "p95_ms": 513.0,
+            "p99_ms": 582.6,
+            "server_us": 150_000.0,
+            "mongod_us": 50_000.0,
+            "server_cores": 0.3,
+            "mongod_cores": 0.1,
+            "locust_cores": 0.5,
+            "void": "",
+        }
+    )
+
+
+def test_processor_time_between_samples_is_interpolated(folder: Path) -> None:
+    assert ingest.cpu_seconds(folder, 0.25, 0.75) == pytest.approx({"server": 0.15, "mongod": 0.05, "locust": 0.25})
+
+
+def test_the_use_of_cores_from_sample_to_sample(folder: Path) -> None:
+    rows = ingest.cpu(folder)
+    assert list(rows.columns) == ["time_s", "role", "cpu_seconds", "cores"]
+    cores = {role: samples["cores"].dropna().tolist() for role, samples in rows.groupby("role")}
+    assert cores["server"] == pytest.approx([0.2, 0.4, 0.2])
+    assert cores["locust"] == pytest.approx([0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("locust_cores", "warnings", "void"),
+    [
+        (0.79, [], ""),
+        (0.81, [], "Locust used 81% of a core"),
+        (0.5, ["[2026-11-22 17:00:00,000] lab/WARNING/root: CPU usage above 90%! This may constrain"], "CPU usage"),
+        (0.5, ["[2026-11-22 17:00:00,000] lab/WARNING/root: something else"], ""),
+    ],
+)
+def test_a_run_is_void_if_locust_was_the_limit(
+    tmp_path: Path, locust_cores: float, warnings: list[str], void: str
+) -> None:
+    summary = ingest.summary(recorded.write(tmp_path / "run", locust_cores, warnings))
+    assert void in summary["void"]
+    assert bool(summary["void"]) is bool(void)
+
+
+def test_the_cpu_of_a_role_without_processes_is_unknown_and_not_zero(folder: Path) -> None:
+    # As it is when the server runs on another machine, or as another user.
+    cpu = (folder / "cpu.csv").read_text()
+    lines = [line for line in cpu.splitlines() if "mongod" not in line]
+    (folder / "cpu.csv").write_text("\n".join(lines) + "\n")
+    summary = ingest.summary(folder)
+    assert pd.isna(summary["mongod_us"])
+    assert pd.isna(summary["mongod_cores"])
+    assert summary["server_us"] == pytest.approx(150_000)
+
+
+# What Locust itself wrote.
+
+
+def test_locusts_summary_is_a_row_for_each_name(folder: Path) -> None:
+    rows = ingest.stats(folder)
+    assert list(rows.columns) == list(ingest.STATS_COLUMNS.values())
+    assert rows["name"].tolist() == ["GET /messages", "POST /messages refused"]
+    assert rows["requests"].tolist() == [7, 1]
+    assert rows["p95_ms"].isna().tolist() == [False, True]
+
+
+def test_locusts_history_leaves_out_what_is_not_known_yet(folder: Path) -> None:
+    rows = ingest.history(folder)
+    assert list(rows.columns) == ["time_s", *list(ingest.HISTORY_COLUMNS.values())[1:]]
+    assert rows.to_dict("records") == [
+        {
+            "time_s": 1,
+            "name": "GET /messages",
+            "users": 4,
+            "requests_per_s": 2.5,
+            "failures_per_s": 0.5,
+            "p50_ms": 20.0,
+            "p95_ms": 60.0,
+            "p99_ms": 70.0,
+        }
+    ]
+
+
+# Folders that do not hold a whole run.
+
+READERS: list[tuple[str, Callable[[Path], object]]] = [
+    ("run.json", ingest.record),
+    ("run.json", ingest.summary),
+    ("requests.csv", ingest.summary),
+    ("requests.csv", ingest.requests),
+    ("cpu.csv", ingest.summary),
+    ("cpu.csv", ingest.cpu),
+    ("locust_stats.csv", ingest.stats),
+    ("locust_stats_history.csv", ingest.history),
+]
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda file: file.write_text(""),
+    "cut off in its first line": lambda file: file.write_text(file.read_text()[:6]),
+    "not text": lambda file: file.write_bytes(b"\xff\xfe\x00\x9d" * 100),
+}
+
+
+@pytest.mark.parametrize(("name", "read"), READERS)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_broken_file_is_named(
+    folder: Path, name: str, read: Callable[[Path], object], damage: Callable[[Path], object]
+) -> None:
+    damage(folder / name)
+    with pytest.raises(ingest.IngestError, match=name):
+        read(folder)
+
+
+@pytest.mark.parametrize("name", ["requests.csv", "cpu.csv", "locust_stats.csv", "locust_stats_history.csv"])
+def test_a_file_of_which_only_the_heading_was_written_is_named(folder: Path, name: str) -> None:
+    heading = (folder / name).read_text().splitlines()[0]
+    (folder / name).write_text(heading + "\n")
+    with pytest.raises(ingest.IngestError, match=f"{name} has no rows"):
+        dict(READERS)[name](folder)
+
+
+@pytest.mark.parametrize("name", ["requests.csv", "cpu.csv"])
+def test_a_file_whose_last_line_is_cut_off_is_named(folder: Path, name: str) -> None:
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.rstrip().rpartition(",")[0])
+    with pytest.raises(ingest.IngestError, match=name):
+        ingest.summary(folder)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ingest.IngestError, match="nowhere"):
+        ingest.summary(tmp_path / "nowhere")
+
+
+def test_a_run_without_a_success_has_no_latency(folder: Path) -> None:
+    rows = recorded.REQUESTS.replace(",200", ",500").replace(",201", ",500").replace(",304", ",500")
+    (folder / "requests.csv").write_text(rows)
+    summary = ingest.summary(folder)
+    assert summary["requests_per_s"] == 0
+    assert pd.isna(summary["p50_ms"])
+
+
+def test_the_record_is_what_was_written(folder: Path) -> None:
+    assert ingest.record(folder) == json.loads((folder / "run.json").read_text())

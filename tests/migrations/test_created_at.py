@@ -1,0 +1,90 @@
+"""Step 0002: old messages get the time that is in their id."""
+
+import importlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+
+from migrations import runner
+from migrations.runner import Database, Step
+
+STEP = Step("0002_created_at")
+BEGIN = datetime(2015, 5, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten documents are a batch, so that a few are several."""
+    monkeypatch.setattr(importlib.import_module("migrations.versions.0002_created_at"), "BATCH", 10)
+
+
+def old_messages(count: int) -> list[dict[str, object]]:
+    """Documents of the first shape, an hour apart."""
+    times = [BEGIN + timedelta(hours=number) for number in range(count)]
+    return [{"_id": ObjectId.from_datetime(time), "text": f"of {time}"} for time in times]
+
+
+def test_an_empty_database_gets_only_the_index(db: Database) -> None:
+    assert runner.apply(db, STEP) == "0 messages got the time in their id"
+    assert db.messages.count_documents({}) == 0
+    assert db.messages.index_information()["newest"]["key"] == [("created_at", -1), ("_id", -1)]
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 25, 30])
+def test_every_old_message_gets_the_time_in_its_id(db: Database, count: int) -> None:
+    documents = old_messages(count)
+    db.messages.insert_many(documents)
+    assert runner.apply(db, STEP) == f"{count} messages got the time in their id"
+    expected = [each | {"created_at": each["_id"].generation_time} for each in documents]
+    assert list(db.messages.find(sort=[("_id", 1)])) == expected
+
+
+def test_progress_is_told_after_each_batch(db: Database) -> None:
+    db.messages.insert_many(old_messages(25))
+    told: list[tuple[int, int]] = []
+    runner.apply(db, STEP, lambda done, total: told.append((done, total)))
+    assert told == [(10, 25), (20, 25), (25, 25)]
+
+
+def test_a_time_that_is_there_is_kept(db: Database) -> None:
+    documents = [each | {"created_at": datetime.now(UTC).replace(microsecond=0)} for each in old_messages(15)]
+    db.messages.insert_many(documents)
+    assert runner.apply(db, STEP) == "0 messages got the time in their id"
+    assert list(db.messages.find(sort=[("_id", 1)])) == documents
+
+
+def test_an_id_that_holds_no_time_is_left_alone_and_counted(db: Database) -> None:
+    without = [{"_id": "a string", "text": "x"}, {"_id": 7, "text": "x"}, {"_id": {"a": 1}, "text": "x"}]
+    db.messages.insert_many(old_messages(25) + without)
+    report = runner.apply(db, STEP)
+    assert report.startswith("25 messages got the time in their id; 3 have an _id that holds no time")
+    for document in without:
+        assert db.messages.find_one({"_id": document["_id"]}) == document
+
+
+def test_interrupted_in_the_middle_it_can_be_run_again(db: Database) -> None:
+    db.messages.insert_many(old_messages(25))
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.apply(db, STEP, interrupt)
+    assert STEP.name not in runner.applied(db)
+    assert db.messages.count_documents({"created_at": None}) == 15
+
+    assert runner.apply(db, STEP) == "15 messages got the time in their id"
+    assert STEP.name in runner.applied(db)
+    assert all(each["created_at"] == each["_id"].generation_time for each in db.messages.find())
+
+
+def test_a_message_that_arrives_meanwhile_keeps_its_time(db: Database) -> None:
+    db.messages.insert_many(old_messages(25))
+    arrived = {"_id": ObjectId(), "text": "meanwhile", "created_at": BEGIN}
+
+    def a_writer(done: int, total: int) -> None:
+        db.messages.replace_one({"_id": arrived["_id"]}, arrived, upsert=True)
+
+    runner.apply(db, STEP, a_writer)
+    assert db.messages.find_one({"_id": arrived["_id"]}) == arrived

@@ -1,0 +1,76 @@
+"""The runner of migrations: what it applies, in which order, and what it remembers."""
+
+import pytest
+
+from migrations import runner
+from migrations.runner import Database, MigrationError, Step
+
+NAMES = [step.name for step in runner.steps()]
+
+
+def test_steps_are_numbered_without_gaps() -> None:
+    assert [int(name.split("_")[0]) for name in NAMES] == list(range(1, len(NAMES) + 1))
+
+
+def test_every_step_has_a_title() -> None:
+    for step in runner.steps():
+        assert step.title.endswith(".")
+
+
+def test_a_new_database_needs_every_step(db: Database) -> None:
+    assert runner.applied(db) == {}
+    assert runner.pending(db) == runner.steps()
+
+
+def test_looking_writes_nothing(db: Database) -> None:
+    runner.pending(db)
+    assert db.name not in db.client.list_database_names()
+
+
+def test_what_was_applied_is_remembered_with_its_time_and_report(db: Database) -> None:
+    first, *rest = runner.steps()
+    report = runner.apply(db, first)
+    memory = runner.applied(db)
+    assert list(memory) == [first.name]
+    assert memory[first.name]["report"] == report
+    assert memory[first.name]["at"].tzinfo is not None
+    assert runner.pending(db) == rest
+
+
+def test_every_step_can_be_applied_again_and_changes_nothing(migrated: Database) -> None:
+    migrated.messages.insert_one({"text": "hello"})
+    for step in runner.steps():
+        runner.apply(migrated, step)
+    before = migrated.command("dbHash")["collections"]
+    for step in runner.steps():
+        runner.apply(migrated, step)
+    assert migrated.command("dbHash")["collections"] == before
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        (None, NAMES),
+        ("0001", NAMES[:1]),
+        ("1", NAMES[:1]),
+        ("0001_collections", NAMES[:1]),
+        ("2", NAMES[:2]),
+        ("0002", NAMES[:2]),
+    ],
+)
+def test_a_target_is_a_number_or_a_name(target: str | None, names: list[str]) -> None:
+    assert runner.until(target, runner.steps()) == [Step(name) for name in names]
+
+
+@pytest.mark.parametrize("target", ["9999", "0000", "", "collections", "0001_", "-1"])
+def test_an_unknown_target_is_refused_with_the_known_ones(target: str) -> None:
+    with pytest.raises(MigrationError) as refusal:
+        runner.until(target, runner.steps())
+    assert all(name in str(refusal.value) for name in NAMES)
+
+
+def test_0001_makes_the_collections_and_takes_those_that_are_there(db: Database) -> None:
+    db.messages.insert_one({"text": "older than any migration"})
+    runner.apply(db, Step("0001_collections"))
+    assert {"messages", "visits"} <= set(db.list_collection_names())
+    assert db.messages.count_documents({}) == 1

@@ -1,0 +1,92 @@
+"""The command `python -m notebooks`, on real notebooks."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from notebooks.__main__ import command
+from tests.commands import complaint, run
+from tests.in_process import invoke
+from tests.notebooks.pages import Page
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A value in the environment of whatever is started from here on."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv("BACKEND_LAB_MARK", value)
+    return value
+
+
+def marked(mark: str) -> list[list[str]]:
+    """The command lines of all processes that carry `mark`, whoever has started them, but this one."""
+    others = [each.info for each in psutil.process_iter(["environ", "cmdline"]) if each.pid != os.getpid()]
+    return [each["cmdline"] for each in others if (each["environ"] or {}).get("BACKEND_LAB_MARK") == mark]
+
+
+def test_two_notebooks_are_run_into_a_report(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    ended = run("notebooks", "run", "00", "01", "--report", path)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert f"{path}: 2 notebooks in " in ended.stdout
+    page = Page(path.read_text())
+    assert {"00_start", "01_scaffolding"} <= page.ids
+    assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
+    assert marked(mark) == []
+
+
+def test_a_check_that_fails_is_the_commands_failure_and_the_report_is_written(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    # The notebook sends more than one, and is refused for another reason than it expects.
+    monkeypatch.setenv("LAB_WRITE_LIMIT", "1/hour")
+    path = tmp_path / "report.html"
+    ended = invoke(command, "run", "01", "--report", path)
+    assert ended.returncode == 1
+    assert "01_scaffolding failed: AssertionError" in ended.stderr
+    assert "This notebook failed: AssertionError" in Page(path.read_text()).text
+
+
+def test_ctrl_c_stops_everything_it_has_started(mark: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "notebooks", "run", "04", "--report", tmp_path / "report.html"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as person:
+        try:
+            # The notebook's kernel has started servers of its own by then.
+            eventually(lambda: any("experiment_" in " ".join(words) for words in marked(mark)), seconds=60)
+            os.killpg(person.pid, signal.SIGINT)
+            _, said = person.communicate(timeout=60)
+        finally:
+            person.kill()
+    assert person.returncode != 0
+    assert "Traceback" not in said
+    eventually(lambda: not marked(mark))
+
+
+@pytest.mark.parametrize("names", [["99"], ["reads"], ["00", "99"]])
+def test_a_name_that_no_notebook_has_is_refused_before_anything_runs(names: list[str], tmp_path: Path) -> None:
+    assert names[-1] in complaint(invoke(command, "run", *names, "--report", tmp_path / "report.html"), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "report.html"
+    assert str(path) in complaint(invoke(command, "run", "00", "--report", path), 1)
+
+
+@pytest.mark.parametrize("arguments", [["walk"], ["run", "--colour"]])
+def test_bad_usage(arguments: list[str]) -> None:
+    assert arguments[-1] in complaint(invoke(command, *arguments), 2)

@@ -1,0 +1,66 @@
+"""Charts of where the time goes: units, and the colours of the load tests' charts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from loadtests import charts as load_charts
+from loadtests.run import Load
+from profiles import charts
+from profiles.experiment import Profiles, breakdown
+from tests.loadtests.figures import PNG, colours, labels, png
+from tests.profiles import recorded
+
+VARIANTS = ("cache off", "cache ttl")
+
+Chart = Callable[[Profiles], Figure]
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> Profiles:
+    """Two rounds, all of the same recorded run; the second variant never runs the driver."""
+    rows = breakdown(recorded.write(tmp_path_factory.mktemp("runs") / "run"))
+    tables = []
+    for number in (1, 2):
+        tables.append(rows.assign(round=number, variant="cache off"))
+        tables.append(rows[rows["category"] != "driver"].assign(round=number, variant="cache ttl"))
+    return Profiles(Load("mixed"), VARIANTS, pd.concat(tables, ignore_index=True), folders={})
+
+
+@pytest.mark.parametrize(
+    ("chart", "unit"),
+    [(charts.where_time_goes, "µs per request"), (charts.running_or_waiting, "%")],
+)
+def test_each_is_drawn_with_its_unit(profiles: Profiles, chart: Chart, unit: str) -> None:
+    figure = chart(profiles)
+    assert png(figure).startswith(PNG)
+    assert labels(figure)[0].endswith(unit)
+    assert plt.get_fignums() == []
+
+
+def test_a_variant_has_the_colour_it_has_in_the_load_tests(profiles: Profiles) -> None:
+    expected = load_charts.colours(VARIANTS)
+    assert set(expected.values()) <= colours(charts.where_time_goes(profiles))
+
+
+def test_every_category_is_named_beside_its_bars(profiles: Profiles) -> None:
+    (axes,) = charts.where_time_goes(profiles).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["driver", "JSON", "system calls"]
+
+
+def test_every_variant_is_named_beside_its_bar(profiles: Profiles) -> None:
+    (axes,) = charts.running_or_waiting(profiles).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(VARIANTS)
+
+
+def test_what_never_happened_can_be_drawn(profiles: Profiles, tmp_path: Path) -> None:
+    folder = recorded.write(tmp_path / "idle")
+    (folder / "profile.raw").write_text("")
+    idle = [breakdown(folder).assign(round=1, variant=variant) for variant in VARIANTS]
+    shown = Profiles(profiles.load, VARIANTS, pd.concat(idle), folders={})
+    assert png(charts.running_or_waiting(shown)).startswith(PNG)
+    assert png(charts.where_time_goes(shown)).startswith(PNG)

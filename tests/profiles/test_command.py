@@ -1,0 +1,56 @@
+"""The command `python -m profiles`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from profiles.__main__ import command
+from server.launch import RunningServer
+from tests.commands import complaint, run
+from tests.in_process import invoke
+from tests.processes import free_port
+
+
+def test_a_running_server_is_recorded(shared_server: RunningServer, tmp_path: Path) -> None:
+    raw = tmp_path / "new" / "profile.raw"
+    ended = invoke(command, "record", "--url", shared_server.url, "--seconds", "1", "--raw", raw)
+    assert ended.returncode == 0, ended.stderr
+    first, *_, last = ended.stdout.splitlines()
+    assert first.endswith("of 1 s")
+    assert last == f"stacks: {raw}"
+    assert raw.exists()
+
+
+def test_a_recording_as_json(shared_server: RunningServer, tmp_path: Path) -> None:
+    raw = tmp_path / "profile.raw"
+    ended = invoke(command, "record", "--url", shared_server.url, "--seconds", "1", "--raw", raw, "--json")
+    assert ended.returncode == 0
+    found = json.loads(ended.stdout)
+    assert found["raw"] == str(raw)
+    assert found["python_seconds"] == pytest.approx(sum(found["samples"].values()) / 100)
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert url in complaint(run("profiles", "record", "--url", url, "--raw", tmp_path / "profile.raw"), 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:99999"])
+def test_an_address_that_cannot_be_asked_is_named(tmp_path: Path, url: str) -> None:
+    assert url in complaint(invoke(command, "record", "--url", url, "--raw", tmp_path / "profile.raw"), 1)
+
+
+def test_a_file_that_cannot_be_written_is_named(shared_server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    raw = tmp_path / "file" / "profile.raw"
+    assert str(raw) in complaint(invoke(command, "record", "--url", shared_server.url, "--raw", raw), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "blamed"),
+    [(["record", "--seconds", "0"], "--seconds"), (["record", "--seconds", "long"], "--seconds"), (["guess"], "guess")],
+)
+def test_bad_usage(arguments: list[str], blamed: str) -> None:
+    assert blamed in complaint(invoke(command, *arguments), 2)

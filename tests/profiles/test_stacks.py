@@ -1,0 +1,87 @@
+"""Which of a backend engineer's words each stack is counted to."""
+
+from pathlib import Path
+
+import pytest
+
+from profiles import stacks
+
+# Frames as py-spy prints them, innermost last; one without an outer frame stands for itself.
+CATEGORY_OF = {
+    "Cursor._refresh (pymongo/synchronous/cursor.py:1044)": "driver",
+    "AgnosticBaseCursor.to_list (motor/core.py:1577)": "driver",
+    "ObjectId.__str__ (bson/objectid.py:234)": "driver",
+    "Store.newest (server/store.py:49)": "driver",
+    "_WorkItem.run (concurrent/futures/thread.py:58)": "driver",
+    "dumps (json/__init__.py:238)": "JSON",
+    "BaseModel.model_validate (pydantic/main.py:716)": "JSON",
+    "encode (server/api/wire.py:13)": "JSON",
+    "body (server/api/parsing.py:30)": "JSON",
+    "Ttl.newest (server/recent.py:45)": "cache",
+    "Admission.admit_write (server/admission.py:25)": "rate limit",
+    "MovingWindowRateLimiter.hit (limits/aio/strategies.py:92)": "rate limit",
+    "Metrics.answered (server/telemetry.py:80)": "telemetry",
+    "Histogram.observe (prometheus_client/metrics.py:664)": "telemetry",
+    "Logger.info (logging/__init__.py:1489)": "telemetry",
+    "HTTP1Connection._read_message (tornado/http1connection.py:231)": "HTTP parsing",
+    "HTTPHeaders.parse_line (tornado/httputil.py:230)": "HTTP parsing",
+    "BaseIOStream._read_to_buffer (tornado/iostream.py:862)": "HTTP parsing",
+    "parse_qsl (urllib/parse.py:785)": "HTTP parsing",
+    "RuleRouter.find_handler (tornado/routing.py:360)": "routing and handler",
+    "RequestHandler._execute (tornado/web.py:1848)": "routing and handler",
+    "MessageList.get (server/api/handlers.py:50)": "routing and handler",
+    "MessageService.recent (server/messages.py:150)": "routing and handler",
+    "BaseEventLoop._run_once (asyncio/base_events.py:1922)": "event loop",
+    "EpollSelector.select (selectors.py:468)": "event loop",
+    "BaseAsyncIOLoop._handle_events (tornado/platform/asyncio.py:206)": "event loop",
+    "convert_yielded (tornado/gen.py:860)": "event loop",
+    "Thread._bootstrap (threading.py:1002)": "other",
+    "Command.main (click/core.py:1560)": "other",
+    "_run_code (<frozen runpy>:88)": "other",
+    # The innermost frame that says something decides, whoever called it …
+    "MessageList.get (server/api/handlers.py:50);Store.newest (server/store.py:49)": "driver",
+    "Store.newest (server/store.py:49);BaseEventLoop.run_in_executor (asyncio/base_events.py:829)": "event loop",
+    # … and one that says nothing is passed over.
+    "Store.newest (server/store.py:49);parse (re/__init__.py:190);_compile (re/_parser.py:12)": "driver",
+    "BaseEventLoop._run_once (asyncio/base_events.py:1922);heappop (heapq.py:1)": "event loop",
+    # A function's name, or a folder that only sounds alike, decides nothing.
+    "pymongo/ (threading.py:1)": "other",
+    "get (myserver/store.py:1)": "other",
+    "": "other",
+}
+
+
+@pytest.mark.parametrize(("stack", "category"), CATEGORY_OF.items())
+def test_the_category_of_a_stack(stack: str, category: str) -> None:
+    assert stacks.category(stack) == category
+
+
+def test_every_category_is_in_the_table_above() -> None:
+    assert set(CATEGORY_OF.values()) == set(stacks.ORDER)
+
+
+def test_a_recording_is_a_row_for_each_stack(tmp_path: Path) -> None:
+    raw = tmp_path / "profile.raw"
+    raw.write_text("main (server/app.py:60);dumps (json/__init__.py:238) 12\n\nmain (server/app.py:60) 3\n")
+    assert stacks.read(raw).to_dict("records") == [
+        {
+            "stack": "main (server/app.py:60);dumps (json/__init__.py:238)",
+            "leaf": "dumps (json/__init__.py:238)",
+            "samples": 12,
+            "category": "JSON",
+        },
+        {
+            "stack": "main (server/app.py:60)",
+            "leaf": "main (server/app.py:60)",
+            "samples": 3,
+            "category": "routing and handler",
+        },
+    ]
+
+
+def test_a_recording_of_an_idle_server_has_no_rows(tmp_path: Path) -> None:
+    raw = tmp_path / "profile.raw"
+    raw.write_text("")
+    rows = stacks.read(raw)
+    assert list(rows.columns) == ["stack", "leaf", "samples", "category"]
+    assert rows["samples"].sum() == 0

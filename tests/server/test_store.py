@@ -1,0 +1,128 @@
+"""The store: reads messages of every shape, through an index, and says when MongoDB is away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+from bson import ObjectId
+
+from migrations.runner import Database
+from server.messages import Message, NewMessage, Position, StoreUnavailable
+from server.store import Store
+from tests.processes import free_port
+from tests.server.conftest import Queries
+
+THEN = datetime(2020, 2, 29, 12, 0, 0, 123000, UTC)
+ID = ObjectId.from_datetime(datetime(2015, 5, 5, 5, 5, 5, tzinfo=UTC))
+NEWEST = Position()
+
+
+@pytest_asyncio.fixture(params=["motor", "pymongo"])
+async def store(request: pytest.FixtureRequest, mongodb_uri: str, migrated: Database) -> AsyncIterator[Store]:
+    """A store on the test's own database, with each driver."""
+    store = Store(mongodb_uri, migrated.name, request.param)
+    yield store
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_what_was_added_can_be_read(store: Store) -> None:
+    added, replayed = await store.add(NewMessage(text="hello", author="Ada"), "sms", None, 0)
+    assert not replayed
+    assert (added.text, added.author, added.source, added.seq) == ("hello", "Ada", "sms", 1)
+    assert abs(added.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert await store.before(NEWEST, 10) == [added]
+    assert await store.get(added.id) == added
+
+
+@pytest.mark.parametrize(
+    ("document", "created_at"),
+    [
+        pytest.param({"_id": ID}, ID.generation_time, id="nothing but text"),
+        pytest.param({"_id": ID, "created_at": None}, ID.generation_time, id="created_at is null"),
+        pytest.param({"_id": "mine"}, datetime(1970, 1, 1, tzinfo=UTC), id="its id is a string"),
+        pytest.param({"_id": 7}, datetime(1970, 1, 1, tzinfo=UTC), id="its id is a number"),
+        pytest.param({"_id": ID, "created_at": THEN}, THEN, id="with created_at"),
+        pytest.param({"_id": "mine", "created_at": THEN}, THEN, id="a string and created_at"),
+        pytest.param({"_id": ID, "created_at": THEN, "later": 1}, THEN, id="a field of a later version"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_document_of_any_version_is_a_message(
+    store: Store, migrated: Database, document: dict[str, object], created_at: datetime
+) -> None:
+    migrated.messages.insert_one(document | {"text": "hello"})
+    expected = Message(id=str(document["_id"]), text="hello", author="anonymous", created_at=created_at)
+    assert await store.before(NEWEST, 1) == [expected]
+
+
+@pytest.mark.asyncio
+async def test_the_newest_come_first_and_ties_have_one_order(store: Store, migrated: Database) -> None:
+    old, late = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+    in_order = [
+        {"_id": "numbered", "seq": 2, "created_at": old},
+        {"_id": "lower number", "seq": 1, "created_at": late},
+        {"_id": "b", "created_at": late},
+        {"_id": "a", "created_at": late},
+        {"_id": "z", "created_at": old},
+        {"_id": "without a time"},
+    ]
+    migrated.messages.insert_many(each | {"text": "x"} for each in in_order[::-1])
+    ids = [each["_id"] for each in in_order]
+    assert [message.id for message in await store.before(NEWEST, 10)] == ids
+    assert [message.id for message in await store.before(NEWEST, 3)] == ids[:3]
+
+
+@pytest.mark.asyncio
+async def test_the_newest_are_found_through_an_index(store: Store, migrated: Database, queries: Queries) -> None:
+    migrated.messages.insert_many({"text": "x", "created_at": THEN, "seq": number} for number in range(1, 101))
+    await store.before(NEWEST, 5)
+    (query,) = queries()
+    assert query["planSummary"].startswith("IXSCAN")
+    assert query["docsExamined"] == 5
+    assert not query.get("hasSortStage")
+
+
+@pytest.mark.asyncio
+async def test_a_visit_is_a_document_with_its_time(store: Store, migrated: Database) -> None:
+    await store.add_visit()
+    (visit,) = migrated.visits.find()
+    assert abs(visit["at"] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.asyncio
+async def test_a_mongodb_that_is_away_is_the_core_s_error_as_soon_as_the_uri_says(driver: str) -> None:
+    store = Store(f"mongodb://127.0.0.1:{free_port()}/?timeoutMS=100", "test", driver)
+    try:
+        for call in (
+            store.ping,
+            lambda: store.before(NEWEST, 1),
+            lambda: store.add(NewMessage(text="x"), "api", None, 0),
+            store.add_visit,
+        ):
+            with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
+                await asyncio.wait_for(call(), 4)  # without the URI's own word it would take 5 s
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://",
+        "mongodb://host:port",
+        "mongodb://host:99999",
+        "mongodb://[::1",
+        "mongodb://user:p@ss@host",
+        "mongodb://host/?w=-1",
+        "mongodb://host/?authMechanism=handshake",
+        "mongodb://host/?tls=true&tlsCAFile=/nothing",
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_uri_that_cannot_be_read_is_the_core_s_error(uri: str) -> None:
+    with pytest.raises(StoreUnavailable):
+        Store(uri, "test")

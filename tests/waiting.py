@@ -1,0 +1,25 @@
+"""Wait for a condition instead of for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def eventually(condition: Callable[[], Result], seconds: float = 20.0) -> Result:
+    """Ask `condition` until what it returns is true, and return that. Fails after `seconds`.
+
+    Assertion errors inside `condition` count as "not yet"; the last one is raised if time runs out.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if result := condition():
+                return result
+            failure = AssertionError(f"this did not become true within {seconds} s")
+        except AssertionError as error:
+            failure = error
+        if time.monotonic() > deadline:
+            raise failure
+        time.sleep(0.02)
