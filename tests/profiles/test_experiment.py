@@ -13,7 +13,7 @@ from profiles.experiment import SYSTEM, WAITING, Profiles, breakdown, profile
 from profiles.record import ProfilerError
 from tests.profiles import recorded
 
-LOAD = Load("mixed", users=2, seconds=1.0, warmup=0.0, rate=100)
+LOAD = Load("mixed", users=4, seconds=1.0, warmup=0.0, rate=300)
 
 
 # A real recording of a busy server.

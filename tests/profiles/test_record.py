@@ -31,11 +31,13 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_recording_knows_when_it_was_made(busy: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    # py-spy waits for random times between samples, so "1 s" may take 0.8 s or 1.2 s.
     before = time.time()
     recording = record(busy.pid, 1, tmp_path / "profile.raw")
-    assert (recording.seconds, recording.rate) == (1.0, 100)
-    assert before - 0.1 <= recording.began <= time.time() - 1
-    assert stacks.read(tmp_path / "profile.raw")["samples"].sum() > 0
+    after = time.time()
+    assert before <= recording.began < recording.began + recording.seconds <= after
+    sampled = stacks.read(tmp_path / "profile.raw")["samples"].sum() / recording.rate
+    assert 0 < sampled <= recording.seconds
     assert busy.poll() is None
 
 
