@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
 INLINE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 LINKS = re.findall(r"\]\((?!https?://)([^)]+)\)", README)
 URL = "http://127.0.0.1:8000"
 
@@ -82,6 +83,13 @@ def test_its_client_examples_run(line: str, shared_server: RunningServer, monkey
 @pytest.mark.parametrize("line", beginning_with("curl ", SHELL))
 def test_its_curl_examples_run(line: str, shared_server: RunningServer) -> None:
     assert "messages" in json.loads(run(line, shared_server))
+
+
+def test_its_python_example_runs(shared_server: RunningServer) -> None:
+    (example,) = PYTHON
+    command = [sys.executable, "-c", example.replace(URL, shared_server.url)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "joe the usual place\n", "")
 
 
 def test_it_talks_to_the_port_the_server_listens_on() -> None:

@@ -1,7 +1,6 @@
 """The order of messages: a follower sees every acknowledged message once, whoever writes and whoever dies."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from server.messages import Message, NewMessage, Position
 from server.store import Store
 from server.timeline import GAP_SECONDS, Timeline
 from tests.conftest import StartServer
+from tests.waiting import eventually
 
 WORKERS = 4
 WRITERS_EACH = 4
@@ -92,8 +92,7 @@ def test_followers_see_ten_thousand_messages_of_four_workers_once_though_one_mor
             threads.submit(follower.follow, lambda: all(job.done() for job in [*writing, *dying]))
             for follower in followers
         ]
-        while migrated.messages.estimated_document_count() < MESSAGES // 10:
-            time.sleep(0.02)
+        eventually(lambda: migrated.messages.estimated_document_count() > MESSAGES // 10, seconds=120)
         doomed.process.kill()
         acknowledged = {id for job in [*writing, *dying] for id in job.result()}
         for job in following:
