@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 # Waits are bounded so that a stalled database becomes a 503 instead of a hanging caller.
 # What the connection string says is stronger.
-CONNECTION = {"timeoutMS": 5000, "appname": "backend-lab"}
+CONNECTION = {"timeoutMS": 5000, "serverSelectionTimeoutMS": 1000, "appname": "backend-lab"}
 DURABLE = WriteConcern(w="majority", j=True)
 # Numbers need no wait of their own: the message that is stored after them waits for both.
 IN_MEMORY = WriteConcern(w=1)
