@@ -12,10 +12,10 @@ from server.store import Store
 Queries = Callable[[], list[dict[str, Any]]]
 
 
-@pytest_asyncio.fixture
-async def store(mongodb_uri: str, migrated: Database) -> AsyncIterator[Store]:
-    """A store on the test's own database."""
-    store = Store(mongodb_uri, migrated.name)
+@pytest_asyncio.fixture(params=["motor", "pymongo"])
+async def store(request: pytest.FixtureRequest, mongodb_uri: str, migrated: Database) -> AsyncIterator[Store]:
+    """A store on the test's own database, with each driver: one contract for both."""
+    store = Store(mongodb_uri, migrated.name, request.param)
     yield store
     await store.close()
 

@@ -1,11 +1,9 @@
 """The store: reads messages of every shape, through an index, and says when MongoDB is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import pytest_asyncio
 from bson import ObjectId
 
 from migrations.runner import Database
@@ -17,14 +15,6 @@ from tests.server.conftest import Queries
 THEN = datetime(2020, 2, 29, 12, 0, 0, 123000, UTC)
 ID = ObjectId.from_datetime(datetime(2015, 5, 5, 5, 5, 5, tzinfo=UTC))
 NEWEST = Position()
-
-
-@pytest_asyncio.fixture(params=["motor", "pymongo"])
-async def store(request: pytest.FixtureRequest, mongodb_uri: str, migrated: Database) -> AsyncIterator[Store]:
-    """A store on the test's own database, with each driver."""
-    store = Store(mongodb_uri, migrated.name, request.param)
-    yield store
-    await store.close()
 
 
 @pytest.mark.asyncio
