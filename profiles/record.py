@@ -8,7 +8,10 @@ has a pool of threads, and counting every thread that looks busy would count the
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +27,15 @@ class ProfilerError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """When a recording was made (Unix seconds), at how many samples a second, and whether py-spy kept up."""
+    """When a recording was made (Unix seconds), at how many samples a second, and whether py-spy kept up.
+
+    py-spy takes the samples it was asked for after random waits, so a recording of "4 s" lasts 3.5 to
+    4.5 s: `seconds` is how long it took, and `rate` what that makes of the samples.
+    """
 
     began: float
     seconds: float
-    rate: int
+    rate: float
     behind: bool
 
 
@@ -41,15 +48,33 @@ def record(pid: int, seconds: float, raw: Path, rate: int = RATE) -> Recording:
         raise ProfilerError(f"py-spy could not record process {pid}: no process with that number is running")
     command = [_py_spy(), "record", "--pid", str(pid), "--duration", f"{max(1, round(seconds))}", "--rate", str(rate)]
     command += ["--gil", "--format", "raw", "--output", str(raw)]
-    result = subprocess.run(
-        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS
-    )
-    ended = time.time()
-    said = result.stdout + result.stderr
-    if result.returncode != 0 or not raw.exists():
+    began, said = time.time(), ""
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as py_spy,
+        _stopped_after(seconds + GRACE_SECONDS, py_spy),
+    ):
+        assert py_spy.stdout is not None
+        for line in py_spy.stdout:
+            if "Sampling process" in line:
+                began = time.time()
+            said += line
+    took = time.time() - began
+    if py_spy.returncode != 0 or not raw.exists():
         raise ProfilerError(_why(pid, said))
-    length = float(max(1, round(seconds)))
-    return Recording(ended - length, length, rate, "behind in sampling" in said)
+    return Recording(began, took, rate * max(1, round(seconds)) / took, "behind in sampling" in said)
+
+
+@contextmanager
+def _stopped_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill `process` should it run longer than `seconds`."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _py_spy() -> str:
