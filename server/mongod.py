@@ -8,7 +8,8 @@ crash, count users or trust a process id. Acknowledged writes are journaled: the
 
     <data dir>/mongod/       mongod's own files
     <data dir>/mongod.log    and its log
-    <data dir>/mongod.json   {"uri", "port", "pid"} of the running one; stays, to tell a used data dir from a new one
+    <data dir>/mongod.json   {"uri", "port", "pid", "guard"} of the running one; stays, to tell a used data dir
+                             from a new one
     <data dir>/*.lock        see above; start.lock lets one user at a time start a guard
 """
 
@@ -29,6 +30,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from server.messages import StoreUnavailable
 from server.store import start_replica_set
@@ -180,12 +183,21 @@ def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
     while time.monotonic() < deadline:
         with _open(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
+                _wait_until_gone(json.loads((directory / "mongod.json").read_text())["guard"])
                 return
         if _try_lock(users, fcntl.LOCK_EX):
             fcntl.flock(users, fcntl.LOCK_UN)  # free: the guard is about to take it
         elif _try_lock(users, fcntl.LOCK_SH):
             return  # shared: somebody else uses this mongod
         time.sleep(0.05)
+
+
+def _wait_until_gone(pid: int) -> None:
+    """A process that ends drops its locks a moment before it is gone: wait for that moment."""
+    deadline = time.monotonic() + 1
+    with contextlib.suppress(psutil.Error):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 # What the guard does.
@@ -268,7 +280,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
             reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
         raise MongodError(f"the embedded MongoDB in {directory} does not start: {reason} (its log: {log})") from error
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
-    state.write_text(json.dumps({"uri": uri, "port": port, "pid": mongod.pid}) + "\n")
+    state.write_text(json.dumps({"uri": uri, "port": port, "pid": mongod.pid, "guard": os.getpid()}) + "\n")
     return mongod, uri
 
 
