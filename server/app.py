@@ -1,6 +1,7 @@
 """One coroutine that puts the service together, runs it and takes it down again."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -76,9 +77,10 @@ def _asked_to_stop(until_stdin_closes: bool) -> asyncio.Event:
         loop.add_signal_handler(number, stop.set)
 
     def wait_for_end() -> None:
-        while os.read(sys.stdin.fileno(), 4096):
+        while sys.stdin is not None and os.read(sys.stdin.fileno(), 4096):
             pass
-        loop.call_soon_threadsafe(stop.set)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.set)
 
     if until_stdin_closes:
         # A thread, because an event loop cannot wait for every kind of input: not for a file, for one.
