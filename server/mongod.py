@@ -207,8 +207,9 @@ def guard(directory: Path, binary: Path) -> int:
     """Run mongod until `directory` has no user any more. Says `{"uri"}` or `{"error"}` on stdout, once."""
     if os.fork() > 0:
         return 0  # whoever started the guard need not wait for its end
-    # Never closed here: the kernel drops the locks when this process has really ended.
     alive, users = _open(directory / "guard.lock"), _open(directory / "users.lock")
+    for lock in (alive, users):
+        os.dup(lock.fileno())  # never closed: the kernel drops the locks when this process ends, and not sooner
     try:
         _lock(alive, fcntl.LOCK_EX, "another guard is still running")
         mongod, uri = _start_mongod(directory, binary)
