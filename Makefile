@@ -15,7 +15,7 @@ lab: $(READY) ## run every notebook on a real MongoDB and write report/index.htm
 	@$(BIN)/python -m notebooks run
 
 test: $(READY) ## run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
 	@$(BIN)/python -m notebooks jupyter
@@ -33,9 +33,10 @@ format: $(READY) ## let ruff format the code and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
+lock: ## resolve pyproject.toml anew into requirements.lock
+	@test -x $(BIN)/uv || $(MAKE) setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --quiet --extra dev --extra mongod pyproject.toml --output-file requirements.lock
+		--no-header --quiet --extra dev --extra mongod --extra peers pyproject.toml --output-file requirements.lock
 
 clean: ## remove .venv, the lab's database and its report
 	rm -rf .venv .lab report

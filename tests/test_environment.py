@@ -16,7 +16,8 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
 CONDA: dict[str, Any] = yaml.safe_load((ROOT / "environment.yml").read_text())
-DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+DIRECT = [*PROJECT["dependencies"], *EXTRAS["peers"], *EXTRAS["dev"]]
 
 # Everything of one requirement: its line, and the indented ones that follow.
 LOCKED = re.compile(r"^([\w.-]+)==([^\s;]+)(.*(?:\n[ #].*)*)", re.MULTILINE)
@@ -50,7 +51,7 @@ def test_the_lock_names_no_index() -> None:
         assert words not in LOCK
 
 
-@pytest.mark.parametrize("requirement", [*DIRECT, *PROJECT["optional-dependencies"]["mongod"]])
+@pytest.mark.parametrize("requirement", [*DIRECT, *EXTRAS["mongod"]])
 def test_the_lock_holds_what_is_asked_for(requirement: str) -> None:
     wanted = Requirement(requirement)
     versions = [version for name, version, _ in LOCKED.findall(LOCK) if canonicalize_name(name) == wanted.name.lower()]
