@@ -51,11 +51,12 @@ def running(log: Path | None = None, **settings: Any) -> Iterator[RunningServer]
     What is not given comes from the LAB_ variables, and else from `DEFAULTS`. Should the calling
     process be killed, its servers stop too. Raises `LaunchError`, or `TypeError` for an unknown setting.
     """
-    server = start(log, **settings)
-    try:
-        yield server
-    finally:
-        stop(server)
+    with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder:
+        server = start(log or Path(folder) / "server.log", **settings)
+        try:
+            yield server
+        finally:
+            stop(server)
 
 
 def mongodb_uri() -> str:
@@ -96,14 +97,10 @@ def scratch_database(prefix: str) -> Iterator[tuple[str, str]]:
             thread.submit(lambda: asyncio.run(drop_database(uri, name))).result()
 
 
-def start(log: Path | None = None, **settings: Any) -> RunningServer:
+def start(log: Path, **settings: Any) -> RunningServer:
     """Start a server and return when it listens: see `running`. To be stopped with `stop`."""
     if unknown := set(settings) - {each.name for each in fields(Settings)}:
         raise TypeError(f"the server has no setting {', '.join(sorted(unknown))}")
-    if log is None:
-        descriptor, name = tempfile.mkstemp(prefix="backend-lab-", suffix=".log")
-        os.close(descriptor)
-        log = Path(name)
     command = [sys.executable, "-m", "server"]
     for name, value in (DEFAULTS | settings).items():
         command += [flag(name), str(value)]

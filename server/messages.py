@@ -1,7 +1,6 @@
 """The core: what a message is, and what can be done with messages. Knows no HTTP and no database.
 
 MessageError
-├── InvalidMessage       what was sent cannot become a message
 ├── NoSuchMessage        nothing has that id
 ├── UnknownReply         the message that is answered does not exist
 ├── KeyReused            an idempotency key came back with another message
@@ -30,14 +29,6 @@ Source = Literal["api", "sms", "slack"]
 
 class MessageError(Exception):
     """Anything this service refuses or cannot do."""
-
-
-class InvalidMessage(MessageError):
-    """What was sent is malformed. `errors` holds pairs of a field's name and what to do about it."""
-
-    def __init__(self, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(detail)
-        self.errors = errors
 
 
 class NoSuchMessage(MessageError):

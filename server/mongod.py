@@ -147,9 +147,11 @@ def _uri_of_guarded(directory: Path) -> str | None:
         with _open(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
                 return None
-        state = json.loads((directory / "mongod.json").read_text())
-        if _answers(state["port"]):
-            return str(state["uri"])
+        # Missing or older while a mongod is being started.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            state = json.loads((directory / "mongod.json").read_text())
+            if _answers(state["port"]):
+                return str(state["uri"])
         time.sleep(0.05)
     raise MongodError(f"the MongoDB in {directory} does not answer: end its guard, or choose another --data-dir")
 

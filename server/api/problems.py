@@ -7,7 +7,6 @@ from typing import Any
 from tornado.web import HTTPError
 
 from server.messages import (
-    InvalidMessage,
     KeyReused,
     MessageError,
     NoSuchMessage,
@@ -18,7 +17,6 @@ from server.messages import (
 )
 
 STATUS: dict[type[MessageError], HTTPStatus] = {
-    InvalidMessage: HTTPStatus.BAD_REQUEST,
     NoSuchMessage: HTTPStatus.NOT_FOUND,
     UnknownReply: HTTPStatus.UNPROCESSABLE_ENTITY,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -86,8 +84,6 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
     match error:
         case BadRequest():
             return Problem(error.status, str(error), error.errors, error.headers)
-        case InvalidMessage():
-            return Problem(STATUS[InvalidMessage], str(error), error.errors)
         case OverLimit():
             headers = {"Retry-After": str(error.quota.reset)} | quota_headers(error.quota)
             return Problem(STATUS[OverLimit], str(error), headers=headers)

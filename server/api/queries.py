@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from server.api import cursors
 from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MAX_REPLIES, Position
@@ -43,7 +43,13 @@ def _text(pattern: str, description: str) -> Any:
     return WithJsonSchema({"type": "string", "pattern": pattern, "description": description})
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most.")]
+def _digits(text: str) -> str:
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}", text):
+        raise ValueError("is not a whole number: write one such as 20")
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, description="How many at most.")]
 Time = Annotated[
     datetime,
     PlainValidator(_time),

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 def program(script: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python program that says something and then waits for its standard input to close."""
-    script = f"import sys; from server import launch; {script}; print('ready', flush=True); sys.stdin.read()"
+    script = f"import pathlib, sys; from server import launch; {script}; print('ready', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -27,9 +27,9 @@ def test_what_cannot_start_says_why(tmp_path: Path) -> None:
         launch.start(tmp_path / "server.log", address="0.0.0.0")
 
 
-def test_a_setting_that_is_not_there_is_named() -> None:
+def test_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="colour"):
-        launch.start(colour="red")
+        launch.start(tmp_path / "server.log", colour="red")
 
 
 def test_stopping_twice_does_no_harm(start_server: StartServer) -> None:
@@ -38,8 +38,10 @@ def test_stopping_twice_does_no_harm(start_server: StartServer) -> None:
     assert launch.stop(server) == 0
 
 
-def test_a_launched_server_does_not_outlive_its_launcher(data_dir: Path) -> None:
-    with program("launch.start(data_dir=sys.argv[1])", data_dir) as launcher:
+def test_a_launched_server_does_not_outlive_its_launcher(data_dir: Path, tmp_path: Path) -> None:
+    with program(
+        "launch.start(pathlib.Path(sys.argv[1]), data_dir=sys.argv[2])", tmp_path / "log", data_dir
+    ) as launcher:
         assert launcher.stdout is not None
         assert launcher.stdout.readline() == "ready\n"
         launcher.kill()
