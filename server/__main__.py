@@ -1,19 +1,17 @@
 """The command `python -m server`: the message service, on its own MongoDB unless told of another."""
 
-import asyncio
 import errno
 import re
 import socket
-import sys
 from typing import Any
 
 import click
 from tornado.netutil import bind_sockets
 
 from server import launch, mongod
-from server.app import main
 from server.messages import StoreUnavailable
 from server.settings import Settings, flag, options
+from server.workers import serve
 
 EXAMPLES = """
 \b
@@ -29,13 +27,11 @@ Examples:
 def command(**flags: Any) -> None:
     settings = Settings(**flags)
     sockets = _bind(settings)
-    if settings.allow_profiling == "on":
-        _allow_profiling()
     try:
         with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
             if settings.mongodb_uri is None:
                 launch.migrate(uri, settings.database)
-            asyncio.run(main(settings, sockets, uri))
+            serve(settings, sockets, uri, lambda: _say_where(sockets))
     except (mongod.MongodError, launch.LaunchError) as error:
         raise click.ClickException(str(error)) from error
     except StoreUnavailable as error:
@@ -56,17 +52,13 @@ def _bind(settings: Settings) -> list[socket.socket]:
         raise click.ClickException(why) from error
 
 
+def _say_where(sockets: list[socket.socket]) -> None:
+    address, port = sockets[0].getsockname()[:2]
+    print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
+
+
 def _without_password(mongodb_uri: str | None) -> str:
     return "the embedded address" if mongodb_uri is None else re.sub("//[^/]*@", "//", mongodb_uri)
-
-
-def _allow_profiling() -> None:
-    """Let any process of this user trace this one, where Linux lets only parents (ptrace_scope 1)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_ptracer, any_process = 0x59616D61, ctypes.c_ulong(-1)
-        ctypes.CDLL(None).prctl(set_ptracer, any_process, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -8,54 +8,76 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 
+from server import background
 from server.admission import Admission
 from server.api import openapi
 from server.api.access import Access
-from server.api.base import MAX_BUFFERED, Edge
+from server.api.base import MAX_BUFFERED
+from server.api.exchange import Edge
+from server.api.fast import IDLE_SECONDS, RECEIVE_SECONDS, FastPath
 from server.api.routes import application
 from server.messages import MessageService
-from server.recent import reader
+from server.recent import TailCache, reader
 from server.settings import Settings
 from server.store import Store
 from server.telemetry import InFlight, Metrics, log_to_stderr
 from server.timeline import Timeline
+from server.writer import writer
 
 DRAIN_SECONDS = 8.0
+WARM_UP_SECONDS = 2.0
 
 
-async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
-    """Serve on `sockets` until asked to stop. Raises `StoreUnavailable` if there is no database."""
+async def main(
+    settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]
+) -> None:
+    """Serve on `sockets` until asked to stop; `listening` is called when the first request can come.
+
+    Raises `StoreUnavailable` if there is no database.
+    """
     log_to_stderr(access_log=settings.access_log == "on")
     store = Store(mongodb_uri, settings.database, settings.driver)
     timeline = Timeline(store)
     await timeline.start()
 
-    service = MessageService(store, timeline, reader(settings.cache, timeline))
+    newest = reader(settings.cache, store, timeline)
+    service = MessageService(store, timeline, newest, writer(settings.writes, store))
     in_flight = InFlight()
-    metrics = Metrics(in_flight)
+    metrics = Metrics(in_flight, lambda: service.waiting)
+    admission = Admission(
+        settings.write_limit, settings.client_limit, settings.max_waiting, lambda: service.waiting, settings.workers
+    )
     edge = Edge(
         service=service,
-        admission=Admission(settings.write_limit),
+        admission=admission,
         metrics=metrics,
         in_flight=in_flight,
         access=Access(dict(settings.api_keys)),
         openapi=openapi.document(with_keys=bool(settings.api_keys)),
     )
-    server = HTTPServer(
-        application(edge),
-        max_body_size=MAX_BUFFERED,
-        max_header_size=16 * 1024,
-        body_timeout=10.0,
-        idle_connection_timeout=75.0,
-    )
+    work: list[Coroutine[Any, Any, None]] = [metrics.watch_event_loop()]
+    if isinstance(newest, TailCache):
+        work.append(newest.follow())
+    if settings.fast_path == "on":
+        fast = FastPath(edge, application(edge))
+        server = _server(fast)
+        # Its own reaper takes the place of Tornado's timers, of which each request sets two.
+        server.conn_params.header_timeout = server.conn_params.body_timeout = None
+        work.append(fast.reap())
+    else:
+        server = _server(application(edge))
+    tasks = [asyncio.create_task(each) for each in work]
+    if isinstance(newest, TailCache):
+        with contextlib.suppress(TimeoutError):  # without it the first readers would all go to the database
+            await asyncio.wait_for(newest.filled.wait(), WARM_UP_SECONDS)
     server.add_sockets(sockets)
-    stop = _asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
-    lag = asyncio.create_task(metrics.watch_event_loop())
-    address, port = sockets[0].getsockname()[:2]
-    print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
+    stop = asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
+    listening()
 
     await stop.wait()
 
@@ -65,11 +87,21 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
     except TimeoutError:
         logging.warning("%d requests were not finished within %s s and are dropped", in_flight.count, DRAIN_SECONDS)
     await server.close_all_connections()
-    lag.cancel()
+    await background.end(*tasks)
     await store.close()
 
 
-def _asked_to_stop(until_stdin_closes: bool) -> asyncio.Event:
+def _server(delegate: Any) -> HTTPServer:
+    return HTTPServer(
+        delegate,
+        max_body_size=MAX_BUFFERED,
+        max_header_size=16 * 1024,
+        body_timeout=RECEIVE_SECONDS,
+        idle_connection_timeout=IDLE_SECONDS,
+    )
+
+
+def asked_to_stop(until_stdin_closes: bool = False) -> asyncio.Event:
     """Set by Ctrl-C, by SIGTERM and, if wanted, when standard input ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,11 +5,13 @@ MessageError
 ├── UnknownReply         the message that is answered does not exist
 ├── KeyReused            an idempotency key came back with another message
 ├── OverLimit            more was asked for than is admitted
+├── Overloaded           too much is waiting already
 └── StoreUnavailable     the database cannot be reached
 """
 
 import asyncio
 import hashlib
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Protocol
@@ -62,6 +64,10 @@ class OverLimit(MessageError):
         self.quota = quota
 
 
+class Overloaded(MessageError):
+    """So many writes wait for the database that one more would only wait longer. Nothing was stored."""
+
+
 class StoreUnavailable(MessageError):
     """The database did not answer. Nothing is known to be lost: ask again."""
 
@@ -105,6 +111,19 @@ class Message:
     reply_to: str | None = None
     source: Source = "api"
     seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A message to be stored. Of all writes with one `dedupe` key, one is stored."""
+
+    new: NewMessage
+    source: Source
+    dedupe: str | None
+
+
+# What became of a write: the message, and whether it was there before; or why it was refused.
+Outcome = tuple[Message, bool] | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +172,10 @@ class Page:
 class Messages(Protocol):
     """Where messages are kept. Every method raises `StoreUnavailable` when the database is away."""
 
-    async def add(
-        self, new: NewMessage, source: Source, dedupe: str | None, known_complete: int
-    ) -> tuple[Message, bool]:
-        """Store a message durably under the next number; returns it, and whether it was there before.
+    async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+        """Store messages durably under the next numbers; returns what became of each.
 
-        Of all calls with the same `dedupe` key one stores its message and the others get that one, or
+        Of all writes with the same `dedupe` key one stores its message and the others get that one, or
         `KeyReused` if theirs differs. `known_complete` is remembered for processes that start later.
         """
 
@@ -180,11 +197,17 @@ class Messages(Protocol):
     async def first_since(self, since: datetime) -> int | None:
         """The lowest number of a message created at or after `since`, or None."""
 
-    async def make_void(self, first: int, last: int) -> None:
-        """Give up the numbers from `first` to `last` that hold nothing yet: no message can take them any more."""
+    async def make_void(self, numbers: Iterable[int]) -> None:
+        """Give up those of `numbers` that hold nothing yet: no message can take them any more."""
 
     async def known_complete(self) -> int:
         """What `add` was last told of it."""
+
+    def changes(self) -> AsyncGenerator[Entry | None]:
+        """What other processes store, as they store it; None now and then when they do not.
+
+        Everything stored after the first item was given is given. Ends only by `StoreUnavailable`.
+        """
 
     async def add_visit(self) -> None:
         """Remember that somebody asked for the front page."""
@@ -199,8 +222,20 @@ class Reader(Protocol):
     async def newest(self, limit: int, seen: int) -> Page:
         """The `limit` newest messages, newest first, from a state that includes number `seen`."""
 
+    def kept(self, limit: int, seen: int) -> Page | None:
+        """The same if it is in memory, else None. As long as nothing changes, the same object each time."""
+
     def written(self, message: Message) -> None:
         """Learn that this process has stored `message`."""
+
+
+class Writer(Protocol):
+    """How messages get into the store."""
+
+    waiting: int
+
+    async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
+        """Store a message; when this returns, it is durable. The second value tells a message stored before."""
 
 
 class Order(Protocol):
@@ -230,10 +265,16 @@ class MessageService:
     Reads take `seen`, the highest number that the caller has met: what they return includes it.
     """
 
-    def __init__(self, messages: Messages, order: Order, reader: Reader) -> None:
+    def __init__(self, messages: Messages, order: Order, reader: Reader, writer: Writer) -> None:
         self._messages = messages
         self._order = order
         self._reader = reader
+        self._writer = writer
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the database."""
+        return self._writer.waiting
 
     @property
     def newest(self) -> int:
@@ -248,7 +289,7 @@ class MessageService:
         """
         if new.reply_to is not None and await self._messages.get(new.reply_to) is None:
             raise UnknownReply(f"there is no message {new.reply_to} to reply to")
-        message, replayed = await self._messages.add(new, source, dedupe, self._order.complete)
+        message, replayed = await self._writer.add(Write(new, source, dedupe), self._order.complete)
         if not replayed:
             self._reader.written(message)
         return message, replayed
@@ -256,6 +297,10 @@ class MessageService:
     async def recent(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
         """The `limit` newest messages, newest first."""
         return await self._reader.newest(limit, seen)
+
+    def recent_kept(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page | None:
+        """The same if it is in memory, else None."""
+        return self._reader.kept(limit, seen)
 
     async def older(self, position: Position, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
         """The `limit` messages below a page's `next`, newest first."""

@@ -108,8 +108,16 @@ class Settings:
     driver: str = knob(
         "motor", "MongoDB driver: Motor, or the asyncio client of PyMongo.", click.Choice(["motor", "pymongo"])
     )
-    cache: str = knob("ttl", "Where reads of the newest messages come from.", click.Choice(["off", "ttl"]))
+    cache: str = knob("tail", "Where reads of the newest messages come from.", click.Choice(["off", "ttl", "tail"]))
+    writes: str = knob("grouped", "One commit for each message, or for many.", click.Choice(["single", "grouped"]))
     write_limit: str = knob("off", "Writes admitted for the whole service.", Rate())
+    client_limit: str = knob("off", "Requests admitted for each caller.", Rate())
+    max_waiting: int = knob(1000, "Writes that may wait for the database; more are refused.", click.IntRange(1))
+    fast_path: str = knob(
+        "on", "Answer the most frequent requests without Tornado's RequestHandler.", click.Choice(["on", "off"])
+    )
+    event_loop: str = knob("uvloop", "What runs the coroutines.", click.Choice(["asyncio", "uvloop"]))
+    workers: int = knob(1, "Processes that share the port.", click.IntRange(1, 64))
     api_keys: tuple[tuple[str, str], ...] = knob(
         NO_KEYS, "Access keys as NAME:KEY,…; better given as LAB_API_KEYS.", ApiKeysParam()
     )

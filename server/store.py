@@ -1,7 +1,8 @@
 """MongoDB: the only file of the service that knows a driver."""
 
 import inspect
-from collections.abc import Iterator
+import secrets
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +15,18 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from server.messages import Entry, KeyReused, Message, NewMessage, Position, Source, StoreUnavailable, Void
+from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write
 from server.telemetry import phase
 
 Document = dict[str, Any]
+Refusal = dict[str, Any]  # one of MongoDB's writeErrors
 
 # Waits are bounded so that a stalled database becomes a 503 instead of a hanging caller.
 # What the connection string says is stronger.
 CONNECTION = {"timeoutMS": 5000, "serverSelectionTimeoutMS": 1000, "appname": "backend-lab"}
+# A change stream waits for as long as nothing changes, and has a connection of its own.
+WATCHING: dict[str, Any] = {"timeoutMS": None, "maxPoolSize": 2}
+WATCH_MILLISECONDS = 500
 DURABLE = WriteConcern(w="majority", j=True)
 # Numbers need no wait of their own: the message that is stored after them waits for both.
 IN_MEMORY = WriteConcern(w=1)
@@ -52,6 +57,10 @@ class Store:
             self._client = client(mongodb_uri, **ours)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
+        self._watched = AsyncMongoClient(mongodb_uri, **(ours | WATCHING))
+        # Tells this process's writes from those of others.
+        self._worker = secrets.token_hex(4)
+        self._name = database
         self._database = self._client.get_database(
             database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
         )
@@ -59,25 +68,25 @@ class Store:
         self._counters = self._database.get_collection("counters", write_concern=IN_MEMORY)
         self._visits = self._database.visits
 
-    async def add(
-        self, new: NewMessage, source: Source, dedupe: str | None, known_complete: int
-    ) -> tuple[Message, bool]:
-        document: Document = {"text": new.text, "author": new.author, "source": source}
-        if new.reply_to is not None:
-            document["reply_to"] = ObjectId(new.reply_to)
-        if dedupe is not None:
-            document |= {"dedupe": dedupe, "fingerprint": new.fingerprint()}
+    async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+        documents = [self._document(write) for write in writes]
+        outcomes: dict[int, Outcome] = {}
+        left = list(range(len(documents)))
         with phase("db"), _errors_translated():
-            while True:
-                document["seq"], document["created_at"] = await self._next_number(known_complete)
-                try:
-                    await self._messages.insert_one(document)
-                except errors.DuplicateKeyError as error:
-                    if "seq" in (error.details or {}).get("keyPattern", {}):
-                        continue  # we took so long that a reader made our number void
-                    await self.make_void(document["seq"], document["seq"])
-                    return await self._stored_before(document), True
-                return _message(document), False
+            while left:
+                first, now = await self._next_numbers(len(left), known_complete)
+                for seq, index in enumerate(left, first):
+                    documents[index] |= {"seq": seq, "created_at": now}
+                refused = await self._insert([documents[index] for index in left])
+                refusals = {index: refused.get(position) for position, index in enumerate(left)}
+                # Who took so long that a reader made the number void takes another.
+                left = [index for index, refusal in refusals.items() if _is_about("seq", refusal)]
+                outcomes |= {index: (_message(documents[index]), False) for index in refusals if not refusals[index]}
+                spare = {index: each for index, each in refusals.items() if each and index not in left}
+                if spare:
+                    await self.make_void([documents[index]["seq"] for index in spare])
+                    outcomes |= await self._explained(documents, spare)
+        return [outcomes[index] for index in range(len(documents))]
 
     async def get(self, id: str) -> Message | None:
         with phase("db"), _errors_translated():
@@ -117,20 +126,31 @@ class Store:
             )
         return None if document is None else int(document["seq"])
 
-    async def make_void(self, first: int, last: int) -> None:
-        voids = [{"seq": seq, "void": True} for seq in range(first, last + 1)]
+    async def make_void(self, numbers: Iterable[int]) -> None:
         with phase("db"), _errors_translated():
-            try:
-                await self._messages.insert_many(voids, ordered=False)
-            except errors.BulkWriteError as error:
-                # A number that is taken after all needs nothing more.
-                if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
-                    raise
+            refused = await self._insert([{"seq": seq, "void": True} for seq in numbers])
+        for refusal in refused.values():
+            if not _is_about("seq", refusal):  # a number that is taken after all needs nothing more
+                raise _failure(refusal)
 
     async def known_complete(self) -> int:
         with phase("db"), _errors_translated():
             counter = await self._counters.find_one(COUNTER)
         return int(counter["complete"]) if counter else 0
+
+    async def changes(self) -> AsyncGenerator[Entry | None]:
+        # Other processes' messages and all voids. Messages do not change once they have a number.
+        wanted = {"operationType": {"$nin": ["update", "replace"]}, "fullDocument.worker": {"$ne": self._worker}}
+        messages = self._watched[self._name].get_collection("messages", codec_options=UTC_TIMES)
+        with _errors_translated():
+            watching = await messages.watch([{"$match": wanted}], max_await_time_ms=WATCH_MILLISECONDS)
+            async with watching as stream:
+                while stream.alive:
+                    change = await stream.try_next()
+                    if change is not None and change["operationType"] != "insert":
+                        break  # somebody works on the collection by hand
+                    yield None if change is None else _entry(change["fullDocument"])
+        raise StoreUnavailable("messages were deleted: what is known of them has to be read again")
 
     async def add_visit(self) -> None:
         with phase("db"), _errors_translated():
@@ -142,18 +162,41 @@ class Store:
 
     async def close(self) -> None:
         """Give back every connection."""
+        await self._watched.close()
         closing = self._client.close()
         if inspect.isawaitable(closing):  # PyMongo's is, Motor's is not
             await closing
 
-    async def _next_number(self, known_complete: int) -> tuple[int, datetime]:
-        """A number that nobody else gets, and the database's time, which never goes back as numbers grow."""
+    def _document(self, write: Write) -> Document:
+        new = write.new
+        document: Document = {"text": new.text, "author": new.author, "source": write.source, "worker": self._worker}
+        if new.reply_to is not None:
+            document["reply_to"] = ObjectId(new.reply_to)
+        if write.dedupe is not None:
+            document |= {"dedupe": write.dedupe, "fingerprint": new.fingerprint()}
+        return document
+
+    async def _insert(self, documents: list[Document]) -> dict[int, Refusal]:
+        """Insert what can be inserted; returns what MongoDB said of the others, by their places in the list."""
+        try:
+            await self._messages.insert_many(documents, ordered=False)
+        except errors.BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise
+            return {each["index"]: each for each in error.details["writeErrors"]}
+        return {}
+
+    async def _next_numbers(self, count: int, known_complete: int) -> tuple[int, datetime]:
+        """The first of `count` numbers that nobody else gets, and the database's time.
+
+        Numbers follow each other, and time never goes back as they grow.
+        """
         counter = await self._counters.find_one_and_update(
             COUNTER,
             [
                 {
                     "$set": {
-                        "seq": {"$add": [{"$ifNull": ["$seq", 0]}, 1]},
+                        "seq": {"$add": [{"$ifNull": ["$seq", 0]}, count]},
                         "at": {"$max": ["$at", "$$NOW"]},
                         "complete": {"$max": ["$complete", known_complete]},
                     }
@@ -162,13 +205,25 @@ class Store:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return int(counter["seq"]), counter["at"]
+        return int(counter["seq"]) - count + 1, counter["at"]
 
-    async def _stored_before(self, document: Document) -> Message:
-        stored = await self._messages.find_one({"dedupe": document["dedupe"]})
-        if stored["fingerprint"] != document["fingerprint"]:
-            raise KeyReused("this idempotency key came with another message before: take a new key for each message")
-        return _message(stored)
+    async def _explained(self, documents: list[Document], refusals: dict[int, Refusal]) -> dict[int, Outcome]:
+        """What became of the documents that were refused: most were stored before, under the same key."""
+        keys = [documents[index].get("dedupe") for index in refusals]
+        found = self._messages.find({"dedupe": {"$in": [key for key in keys if key is not None]}})
+        stored = {document["dedupe"]: document for document in await found.to_list(len(keys))}
+        outcomes: dict[int, Outcome] = {}
+        for index, refusal in refusals.items():
+            before = stored.get(documents[index].get("dedupe"))
+            if before is None or not _is_about("dedupe", refusal):
+                outcomes[index] = _failure(refusal)
+            elif before["fingerprint"] != documents[index]["fingerprint"]:
+                outcomes[index] = KeyReused(
+                    "this idempotency key came with another message before: take a new key for each message"
+                )
+            else:
+                outcomes[index] = _message(before), True
+        return outcomes
 
     async def _below(self, position: Position) -> Document:
         """The filter for what is below `position`."""
@@ -240,6 +295,15 @@ def _errors_translated() -> Iterator[None]:
         if not (error.timeout or refused or error.has_error_label("RetryableWriteError")):
             raise
         raise StoreUnavailable(_first_line(error)) from error
+
+
+def _is_about(field: str, refusal: Refusal | None) -> bool:
+    """Whether a document was refused because another has the same value in `field`."""
+    return refusal is not None and refusal["code"] == DUPLICATE_KEY and field in refusal["keyPattern"]
+
+
+def _failure(refusal: Refusal) -> errors.WriteError:
+    return errors.WriteError(refusal["errmsg"], refusal["code"], refusal)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -64,7 +65,7 @@ class Metrics:
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, in_flight: InFlight) -> None:
+    def __init__(self, in_flight: InFlight, waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self.duration = Histogram(
@@ -75,6 +76,12 @@ class Metrics:
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)
+        self.waiting = Gauge("writes_waiting", "Writes waiting for the database now.", registry=self.registry)
+        self.waiting.set_function(waiting)
+        worker = Gauge(
+            "worker_pid", "The process that counted all this: others have their own.", registry=self.registry
+        )
+        worker.set(os.getpid())
         self.loop_lag = Histogram(
             "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=BUCKETS, registry=self.registry
         )

@@ -41,10 +41,14 @@ class Timeline:
         """Learn from the database how far the order was complete before this process began."""
         self.complete = await self._messages.known_complete()
 
-    def written(self, message: Message) -> None:
-        """Learn that `message` is stored."""
-        if message.seq is not None:
-            self.complete = _extended(self.complete, [message.seq])
+    def kept(self, limit: int, seen: int) -> Page | None:
+        """Nothing is kept here: see `server.recent`."""
+        return None
+
+    def written(self, entry: Entry) -> None:
+        """Learn that `entry` is stored."""
+        if entry.seq is not None:
+            self.complete = _extended(self.complete, [entry.seq])
 
     # Each read below trusts what was complete before its query began: a query may miss what is stored
     # while it runs, although another read may have made that complete when it returns.
@@ -110,7 +114,7 @@ class Timeline:
                     return
             elif self._overdue(numbers):
                 present = next(number for number in numbers if number > self.complete)
-                await self._messages.make_void(self.complete + 1, present - 1)
+                await self._messages.make_void(range(self.complete + 1, present))
             elif self.complete >= seen or self._clock() > deadline:
                 return
             else:

@@ -1,12 +1,8 @@
-"""What every handler does: the request id, the size limit, errors as JSON, timings, metrics, the log line."""
+"""What every handler does: access, limits, errors as JSON."""
 
 import functools
-import re
 import sys
-import time
-import uuid
 from asyncio import Future
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -15,13 +11,11 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from server import __version__
-from server.admission import Admission
 from server.api import parsing, wire
-from server.api.access import ANYONE, Access
-from server.api.problems import STATUS, BadRequest, problem, quota_headers
-from server.messages import MessageService, Page, Quota
-from server.telemetry import InFlight, Metrics, requests, start_phases
+from server.api.exchange import Edge, Exchange
+from server.api.problems import STATUS, BadRequest, problem
+from server.messages import Page
+from server.telemetry import start_phases
 
 MAX_BODY = 64 * 1024
 # A body a little too large is read and refused, and the connection lives on; beyond this it is not read.
@@ -30,19 +24,6 @@ MAX_READ = 1024 * 1024
 MAX_BUFFERED = 16 * MAX_READ
 Model = TypeVar("Model", bound=BaseModel)
 METHODS = ("GET", "POST")
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-@dataclass(frozen=True)
-class Edge:
-    """What the handlers work with."""
-
-    service: MessageService
-    admission: Admission
-    metrics: Metrics
-    in_flight: InFlight
-    access: Access
-    openapi: dict[str, Any]
 
 
 class AnyMethod(tuple[str, ...]):
@@ -55,38 +36,28 @@ class AnyMethod(tuple[str, ...]):
 class Handler(RequestHandler):
     """The base of all handlers."""
 
-    public = False  # answered without an access key
+    public = False  # answered without an access key, and without limit
     SUPPORTED_METHODS = AnyMethod()
 
     def initialize(self, edge: Edge, route: str) -> None:
-        self.edge = edge
         self.service = edge.service
-        self.route = route
-        self.quota: Quota | None = None
-        self.stored = 0  # the number of the message this request has stored
-        self.caller = ANYONE
-        self.started = time.perf_counter()
-        self.duration = 0.0
-        self.phases: dict[str, float] = {}
-        edge.in_flight.enter()
+        request_id = self.request.headers.get("X-Request-ID")
+        self.exchange = Exchange(edge, self.request.method or "", route, request_id)
 
     def set_default_headers(self) -> None:
-        # Tornado calls this again before it sends an error.
-        if not hasattr(self, "request_id"):
-            given = self.request.headers.get("X-Request-ID", "")
-            self.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        self.set_header("X-Request-ID", self.request_id)
         self.clear_header("Server")
 
     async def prepare(self) -> None:
-        self.phases = start_phases()
+        self.exchange.phases = start_phases()
         if not self.public:
-            self.caller = self.edge.access.caller(self.request.headers.get("Authorization"))
+            self.exchange.identify(self.request.headers.get("Authorization"))
         if self.request.method not in self.methods():
             raise BadRequest(
                 f"{self.request.method} is not possible here: use {' or '.join(self.methods())}",
                 status=HTTPStatus.METHOD_NOT_ALLOWED,
             )
+        if not self.public:
+            self.exchange.admit(self.request.remote_ip or "", is_write=self.request.method == "POST")
         if len(self.request.body) > MAX_BODY:
             raise _too_large()
 
@@ -109,14 +80,10 @@ class Handler(RequestHandler):
         return parsing.seen(self.request.headers.get("Lab-Seen"))
 
     def send_versioned(self, page: Page) -> None:
-        """Answer with a list, or with 304 if the caller has it already.
-
-        Messages never change, so a list is the same for as long as the newest number is.
-        """
-        etag = f'"{__version__}-{page.newest}"'
+        """Answer with a list, or with 304 if the caller has it already."""
+        etag = wire.etag(page)
         self.set_header("ETag", etag)
-        known = self.request.headers.get("If-None-Match", "")
-        if known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(",")):
+        if parsing.is_known(etag, self.request.headers.get("If-None-Match")):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             self.finish()
         else:
@@ -126,9 +93,6 @@ class Handler(RequestHandler):
         """Answer with `document` as JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        if self.quota is not None:
-            for name, value in quota_headers(self.quota).items():
-                self.set_header(name, value)
         self.finish(wire.encode(document))
 
     def send_problem(self, error: BaseException | None, status: int = 500) -> None:
@@ -158,37 +122,18 @@ class Handler(RequestHandler):
         return None  # Tornado would hash every answer
 
     def finish(self, chunk: Any = None) -> Any:
-        self.duration = time.perf_counter() - self.started
-        database = self.phases.get("db", 0.0)
-        own = max(0.0, self.duration - database)
-        self.set_header("Lab-Seen", str(max(self.stored, self.service.newest)))
-        self.set_header("Server-Timing", f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}")
+        for name, value in self.exchange.answer_headers().items():
+            self.set_header(name, value)
         sent = super().finish(chunk)
         sent.add_done_callback(self._left)
         return sent
 
     def _left(self, sent: "Future[None]") -> None:
-        """The whole answer is sent, or the caller has gone."""
         sent.exception()
-        self.edge.in_flight.leave()
+        self.exchange.left()
 
     def on_finish(self) -> None:
-        method, status = self.request.method or "", self.get_status()
-        database = self.phases.get("db", 0.0)
-        self.edge.metrics.answered(method, self.route, status, self.duration, database)
-        requests.info(
-            "request",
-            extra={
-                "fields": {
-                    "request_id": self.request_id,
-                    "method": method,
-                    "route": self.route,
-                    "status": status,
-                    "ms": round(self.duration * 1000, 3),
-                    "db_ms": round(database * 1000, 3),
-                }
-            },
-        )
+        self.exchange.answered(self.get_status())
 
 
 class NotFound(Handler):

@@ -1,12 +1,14 @@
 """The handlers: each reads a request, calls the service once or twice and answers."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from server import __version__
 from server.api import parsing, wire
 from server.api.base import Handler
+from server.api.exchange import Exchange
 from server.api.queries import ListQuery, NoQuery, RepliesQuery
-from server.messages import NewMessage, Page
+from server.messages import Message, NewMessage, Page
 
 
 class Hello(Handler):
@@ -48,17 +50,21 @@ class MessageList(Handler):
         return await self.service.recent(limit, seen)
 
     async def post(self) -> None:
-        self.quota = await self.edge.admission.admit_write()
         self.query(NoQuery)
-        key = parsing.idempotency_key(self.request.headers.get("Idempotency-Key"))
-        new = parsing.body(self.request.headers.get("Content-Type", ""), self.request.body, NewMessage)
-        dedupe = None if key is None else f"key:{self.caller}:{key}"
-        message, replayed = await self.service.post(new, "api", dedupe)
-        self.stored = message.seq or 0
-        self.set_header("Location", f"/messages/{message.id}")
-        if replayed:
-            self.set_header("Idempotency-Replayed", "true")
+        message, headers = await post_message(self.exchange, self.request.headers, self.request.body)
+        for name, value in headers.items():
+            self.set_header(name, value)
         self.send(wire.message(message), HTTPStatus.CREATED)
+
+
+async def post_message(exchange: Exchange, headers: Mapping[str, str], body: bytes) -> tuple[Message, dict[str, str]]:
+    """Store the message in a request's body; returns it and what the answer's headers say of it."""
+    key = parsing.idempotency_key(headers.get("Idempotency-Key"))
+    new = parsing.body(headers.get("Content-Type", ""), body, NewMessage)
+    dedupe = None if key is None else f"key:{exchange.caller}:{key}"
+    message, replayed = await exchange.edge.service.post(new, "api", dedupe)
+    exchange.stored = message.seq or 0
+    return message, {"Location": f"/messages/{message.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
 
 
 class OneMessage(Handler):
@@ -102,8 +108,8 @@ class MetricsText(Handler):
     """`GET /metrics`: for Prometheus."""
 
     async def get(self) -> None:
-        self.set_header("Content-Type", self.edge.metrics.content_type)
-        self.finish(self.edge.metrics.text())
+        self.set_header("Content-Type", self.exchange.edge.metrics.content_type)
+        self.finish(self.exchange.edge.metrics.text())
 
 
 class OpenApi(Handler):
@@ -112,4 +118,4 @@ class OpenApi(Handler):
     public = True
 
     async def get(self) -> None:
-        self.send(self.edge.openapi)
+        self.send(self.exchange.edge.openapi)

@@ -15,7 +15,7 @@ from server.messages import ID_PATTERN
 
 REFERENCE = "#/components/schemas/{model}"
 # Any request can meet these.
-ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE)
+ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Lab-Seen": {

@@ -67,6 +67,14 @@ def seen(header: str | None) -> int:
     return int(header)
 
 
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Whether the caller has what `etag` names."""
+    if if_none_match is None:
+        return False
+    known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return etag in known or known == ["*"]
+
+
 def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
     """The query parameters, as a `model`. Raises `BadRequest`."""
     values: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457), and the one table from errors to status codes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from server.messages import (
     MessageError,
     NoSuchMessage,
     OverLimit,
+    Overloaded,
     Quota,
     StoreUnavailable,
     UnknownReply,
@@ -21,9 +23,10 @@ STATUS: dict[type[MessageError], HTTPStatus] = {
     UnknownReply: HTTPStatus.UNPROCESSABLE_ENTITY,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     OverLimit: HTTPStatus.TOO_MANY_REQUESTS,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-STORE_RETRY_AFTER = 1
+RETRY_AFTER = 1
 
 
 class BadRequest(Exception):
@@ -64,11 +67,13 @@ class Problem:
         return document
 
 
-def quota_headers(quota: Quota) -> dict[str, str]:
+def quota_headers(quotas: Sequence[Quota]) -> dict[str, str]:
     """The fields of draft-ietf-httpapi-ratelimit-headers that tell a caller how much it may send."""
+    if not quotas:
+        return {}
     return {
-        "RateLimit-Policy": f'"{quota.name}";q={quota.amount};w={quota.window}',
-        "RateLimit": f'"{quota.name}";r={quota.remaining};t={quota.reset}',
+        "RateLimit-Policy": ", ".join(f'"{each.name}";q={each.amount};w={each.window}' for each in quotas),
+        "RateLimit": ", ".join(f'"{each.name}";r={each.remaining};t={each.reset}' for each in quotas),
     }
 
 
@@ -85,11 +90,13 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
         case BadRequest():
             return Problem(error.status, str(error), error.errors, error.headers)
         case OverLimit():
-            headers = {"Retry-After": str(error.quota.reset)} | quota_headers(error.quota)
+            headers = {"Retry-After": str(error.quota.reset)} | quota_headers([error.quota])
             return Problem(STATUS[OverLimit], str(error), headers=headers)
+        case Overloaded():
+            return Problem(STATUS[Overloaded], str(error), headers={"Retry-After": str(RETRY_AFTER)})
         case StoreUnavailable():
             detail = f"the database does not answer ({error}): try again, with the same Idempotency-Key if you wrote"
-            return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(STORE_RETRY_AFTER)})
+            return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(RETRY_AFTER)})
         case MessageError():
             return Problem(STATUS[type(error)], str(error), FIELDS.get(type(error), ()))
         case HTTPError():

@@ -49,7 +49,7 @@ def _digits(text: str) -> str:
     return text
 
 
-Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, description="How many at most.")]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most."), BeforeValidator(_digits)]
 Time = Annotated[
     datetime,
     PlainValidator(_time),

@@ -7,7 +7,8 @@ from tornado.routing import Rule
 from tornado.web import Application
 
 from server.api import handlers, queries, wire
-from server.api.base import Edge, Handler, MuchTooLarge, NotFound, TooLarge
+from server.api.base import Handler, MuchTooLarge, NotFound, TooLarge
+from server.api.exchange import Edge
 from server.messages import NewMessage
 
 
@@ -57,7 +58,7 @@ ROUTES = [
                 status=201,
                 body=NewMessage,
                 headers=("Idempotency-Key",),
-                errors=(400, 413, 415, 422, 429),
+                errors=(400, 413, 415, 422),
             ),
         ),
     ),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from server import __version__
 from server.api import cursors
 from server.messages import Message, Page, Source
 
@@ -101,6 +102,11 @@ def message(value: Message) -> dict[str, Any]:
         "source": value.source,
         "seq": value.seq or 0,
     }
+
+
+def etag(value: Page) -> str:
+    """What changes when the list does: messages never do, so it is the same for as long as the newest number is."""
+    return f'"{__version__}-{value.newest}"'
 
 
 def page(value: Page) -> dict[str, Any]:

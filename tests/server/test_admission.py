@@ -1,46 +1,112 @@
-"""The write limit: admits exactly its number, and says when to come back."""
+"""What is let in: exactly as many as the limits say; and what a refusal tells."""
 
-import asyncio
+import contextlib
 
 import pytest
 import requests
 
-from server.admission import Admission
+from server.admission import Admission, MovingWindow
 from server.launch import RunningServer
-from server.messages import OverLimit, Quota
+from server.messages import OverLimit, Overloaded
 from tests.conftest import StartServer
 from tests.server.answers import assert_problem
+from tests.server.clock import Clock
 
 # Windows of an hour do not end during a test, however slow the machine.
 HOUR = 3600
 
 
-async def outcomes(admission: Admission, writes: int) -> list[Quota | BaseException | None]:
-    """What `writes` writes at the same moment get."""
-    return await asyncio.gather(*(admission.admit_write() for _ in range(writes)), return_exceptions=True)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-@pytest.mark.asyncio
-async def test_off_admits_everything() -> None:
-    assert await outcomes(Admission("off"), 1000) == [None] * 1000
+def admitted(window: MovingWindow, times: int, key: str = "") -> int:
+    """How many of so many at once are let through."""
+    count = 0
+    for _ in range(times):
+        with contextlib.suppress(OverLimit):
+            window.admit(key)
+            count += 1
+    return count
 
 
-@pytest.mark.asyncio
-async def test_a_limit_admits_exactly_its_number_at_once() -> None:
-    got = await outcomes(Admission("5/hour"), 20)
-    assert [quota.remaining for quota in got if isinstance(quota, Quota)] == [4, 3, 2, 1, 0]
-    assert [type(each) for each in got].count(OverLimit) == 15
+def admission(write_limit: str = "off", client_limit: str = "off", max_waiting: int = 1, waiting: int = 0) -> Admission:
+    return Admission(write_limit, client_limit, max_waiting, lambda: waiting)
 
 
-@pytest.mark.asyncio
-async def test_a_refusal_says_what_was_allowed_and_when_to_come_back() -> None:
-    admission = Admission("1/hour")
-    await admission.admit_write()
+def test_a_window_lets_exactly_its_number_through(clock: Clock) -> None:
+    window = MovingWindow("writes", "5/second", clock=clock)
+    assert [window.admit("").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
+    assert admitted(window, 20) == 0
+
+
+def test_no_window_of_its_length_lets_more_through_wherever_it_begins(clock: Clock) -> None:
+    window = MovingWindow("writes", "5/second", clock=clock)
+    let_through: list[float] = []
+    for clock.time in [step / 100 for step in range(500)]:
+        let_through += [clock.time] * admitted(window, 3)
+    assert len(let_through) == 25
+    assert max(sum(begin <= each < begin + 0.999 for each in let_through) for begin in let_through) == 5
+
+
+def test_what_is_refused_does_not_count(clock: Clock) -> None:
+    window = MovingWindow("writes", "2/second", clock=clock)
+    assert admitted(window, 1000) == 2
+    clock.time = 1.0
+    assert admitted(window, 1000) == 2
+
+
+def test_each_caller_has_a_window_of_its_own_and_is_forgotten_when_it_stays_away(clock: Clock) -> None:
+    window = MovingWindow("client", "2/second", clock=clock)
+    assert [admitted(window, 5, key) for key in ("ada", "bob", "ada")] == [2, 2, 0]
+    clock.time = 100.0
+    assert admitted(window, 5, "eve") == 2
+    assert window.callers == 1
+
+
+def test_workers_share_a_rate() -> None:
+    assert admitted(MovingWindow("writes", "9/hour", workers=3), 20) == 3
+    assert admitted(MovingWindow("writes", "2/hour", workers=3), 20) == 1
+
+
+def test_a_refusal_says_what_was_allowed_and_when_to_come_back() -> None:
+    window = MovingWindow("writes", "1/hour")
+    window.admit("")
     with pytest.raises(OverLimit, match="1 per 1 hour") as refusal:
-        await admission.admit_write()
+        window.admit("")
     quota = refusal.value.quota
     assert (quota.amount, quota.window, quota.remaining) == (1, HOUR, 0)
     assert 0 < quota.reset <= HOUR
+
+
+def test_off_admits_everything() -> None:
+    assert [admission().admit("ada", is_write=True) for _ in range(1000)] == [()] * 1000
+
+
+def test_a_read_counts_for_its_caller_only() -> None:
+    both = admission("1/hour", "3/hour")
+    assert [each.name for each in both.admit("ada", is_write=False)] == ["client"]
+    assert [each.name for each in both.admit("ada", is_write=True)] == ["client", "writes"]
+    with pytest.raises(OverLimit) as refusal:
+        both.admit("bob", is_write=True)
+    assert refusal.value.quota.name == "writes"
+
+
+def test_what_a_caller_s_own_limit_refuses_takes_nothing_from_the_others() -> None:
+    both = admission("2/hour", "1/hour")
+    for _ in range(10):
+        with contextlib.suppress(OverLimit):
+            both.admit("greedy", is_write=True)
+    both.admit("modest", is_write=True)
+
+
+def test_as_many_writes_may_wait_as_were_allowed_and_reads_never_wait() -> None:
+    assert admission(max_waiting=5, waiting=4).admit("ada", is_write=True) == ()
+    full = admission(max_waiting=5, waiting=5)
+    with pytest.raises(Overloaded, match="5 writes are waiting"):
+        full.admit("ada", is_write=True)
+    assert full.admit("ada", is_write=False) == ()
 
 
 @pytest.fixture

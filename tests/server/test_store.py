@@ -7,10 +7,11 @@ import pytest
 from bson import ObjectId
 
 from migrations.runner import Database
-from server.messages import Message, NewMessage, Position, StoreUnavailable
+from server.messages import Message, Position, StoreUnavailable
 from server.store import Store
 from tests.processes import free_port
 from tests.server.conftest import Queries
+from tests.server.writing import add
 
 THEN = datetime(2020, 2, 29, 12, 0, 0, 123000, UTC)
 ID = ObjectId.from_datetime(datetime(2015, 5, 5, 5, 5, 5, tzinfo=UTC))
@@ -19,9 +20,9 @@ NEWEST = Position()
 
 @pytest.mark.asyncio
 async def test_what_was_added_can_be_read(store: Store) -> None:
-    added, replayed = await store.add(NewMessage(text="hello", author="Ada"), "sms", None, 0)
+    added, replayed = await add(store, "hello", "sms")
     assert not replayed
-    assert (added.text, added.author, added.source, added.seq) == ("hello", "Ada", "sms", 1)
+    assert (added.text, added.author, added.source, added.seq) == ("hello", "anonymous", "sms", 1)
     assert abs(added.created_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert await store.before(NEWEST, 10) == [added]
     assert await store.get(added.id) == added
@@ -90,7 +91,7 @@ async def test_a_mongodb_that_is_away_is_the_core_s_error_as_soon_as_the_uri_say
         for call in (
             store.ping,
             lambda: store.before(NEWEST, 1),
-            lambda: store.add(NewMessage(text="x"), "api", None, 0),
+            lambda: add(store),
             store.add_visit,
         ):
             with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):

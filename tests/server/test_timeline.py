@@ -12,10 +12,12 @@ import requests
 from client import ClientError, MessageClient
 from migrations.runner import Database
 from server.launch import RunningServer
-from server.messages import Message, NewMessage, Position
+from server.messages import Message, Position
 from server.store import Store
 from server.timeline import GAP_SECONDS, Timeline
 from tests.conftest import StartServer
+from tests.server.clock import Clock
+from tests.server.writing import add
 from tests.waiting import eventually
 
 WORKERS = 4
@@ -122,14 +124,6 @@ def test_fifty_posts_of_one_key_at_once_leave_one_message(start_server: StartSer
 # What a timeline does about numbers that are missing, one step at a time.
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -184,8 +178,8 @@ async def test_a_number_that_stays_missing_is_made_void(timeline: Timeline, cloc
 
 @pytest.mark.asyncio
 async def test_a_writer_whose_number_was_made_void_takes_another(store: Store, migrated: Database) -> None:
-    await store.make_void(1, 2)
-    message, replayed = await store.add(NewMessage(text="late"), "api", None, 0)
+    await store.make_void([1, 2])
+    message, replayed = await add(store, "late")
     assert (message.seq, replayed) == (3, False)
     assert migrated.messages.count_documents({"text": "late"}) == 1
 
@@ -193,7 +187,7 @@ async def test_a_writer_whose_number_was_made_void_takes_another(store: Store, m
 @pytest.mark.asyncio
 async def test_a_message_that_takes_its_place_in_time_is_not_made_void(store: Store, migrated: Database) -> None:
     stored(migrated, 1, 3)
-    await store.make_void(1, 3)
+    await store.make_void([1, 2, 3])
     assert migrated.messages.count_documents({"seq": {"$in": [1, 3]}, "void": None}) == 2
     assert migrated.messages.count_documents({"seq": 2, "void": True}) == 1
 
@@ -239,7 +233,7 @@ async def test_a_page_claims_no_more_than_its_own_query_could_see(store: Store, 
 @pytest.mark.asyncio
 async def test_a_new_process_begins_where_others_were_complete(store: Store, migrated: Database) -> None:
     stored(migrated, *range(1, 51))
-    await store.add(NewMessage(text="x"), "api", None, known_complete=50)
+    await add(store, known_complete=50)
     timeline = Timeline(store)
     await timeline.start()
     assert timeline.complete == 50
@@ -251,8 +245,8 @@ async def test_a_new_process_begins_where_others_were_complete(store: Store, mig
 async def test_times_never_fall_as_numbers_grow(store: Store, migrated: Database) -> None:
     ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)  # another primary's clock was ahead
     migrated.counters.insert_one({"_id": "messages", "seq": 0, "at": ahead, "complete": 0})
-    first, _ = await store.add(NewMessage(text="x"), "api", None, 0)
-    second, _ = await store.add(NewMessage(text="x"), "api", None, 0)
+    first, _ = await add(store)
+    second, _ = await add(store)
     assert first.created_at == second.created_at == ahead
 
 
@@ -288,7 +282,7 @@ async def test_no_query_of_the_service_scans_a_hundred_thousand_messages(store: 
         store.first_since(begin + timedelta(seconds=70_000)),
         store.get(str(parent)),
         store.known_complete(),
-        store.add(NewMessage(text="x"), "api", None, 0),
+        add(store),
     ]
     for read in service_reads:
         await read

@@ -1,0 +1,221 @@
+"""The fast path: the newest messages, and posts, answered without a `RequestHandler`.
+
+For a list that is in memory most of the work is not ours: Tornado makes a request object and a handler,
+matches routes, and puts the answer's headers together one by one. `HTTPServer` gives requests to a
+delegate as they arrive, and that is all these two need. Whatever is unusual about a request, be it one
+header, is given on to the application, which answers it as if nothing had been here.
+"""
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.web import Application
+
+from server.api import parsing, wire
+from server.api.base import MAX_BODY
+from server.api.exchange import Edge, Exchange
+from server.api.handlers import post_message
+from server.api.problems import STATUS, BadRequest, problem
+from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, Page
+from server.telemetry import start_phases
+
+LIST = "/messages"
+LIST_WITH_LIMIT = "/messages?limit="
+IDLE_SECONDS = 75.0
+RECEIVE_SECONDS = 10.0
+REAP_SECONDS = 1.0
+
+
+class ServerConnection(Protocol):
+    """A connection, as Tornado's `HTTP1ServerConnection`."""
+
+    async def close(self) -> None:
+        """Close it, and wait until what it is doing has noticed."""
+
+
+class FastPath(HTTPServerConnectionDelegate):
+    """Answers the most frequent requests itself, and lets `application` answer the others.
+
+    It also closes connections on which nothing comes: Tornado's own timer for that is set and cleared
+    once for each request, which is a third of what answering one costs here.
+    """
+
+    def __init__(self, edge: Edge, application: Application) -> None:
+        self.edge = edge
+        self.application = application
+        self._bodies: dict[int, tuple[Page, bytes]] = {}  # by limit; good for one page object
+        self._closes_at: dict[ServerConnection, float] = {}
+        self._date = (0, "")
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        self.expect(server_conn, IDLE_SECONDS)
+        return _Request(self, server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        self.expect(server_conn, None)
+        self.application.on_close(server_conn)
+
+    def expect(self, connection: Any, seconds: float | None) -> None:
+        """The next thing has to arrive on `connection` within `seconds`; None: nothing is awaited."""
+        if seconds is None:
+            self._closes_at.pop(connection, None)
+        else:
+            self._closes_at[connection] = time.monotonic() + seconds
+
+    async def reap(self) -> None:
+        """Close the connections on which nothing comes, for ever."""
+        while True:
+            await asyncio.sleep(REAP_SECONDS)
+            now = time.monotonic()
+            for connection in [each for each, at in self._closes_at.items() if at < now]:
+                await connection.close()
+
+    def body(self, page: Page, limit: int) -> bytes:
+        """The page as JSON, made once: whoever keeps a page in memory gives the same object while nothing changes."""
+        kept = self._bodies.get(limit)
+        if kept is None or kept[0] is not page:
+            self._bodies[limit] = kept = (page, wire.encode(wire.page(page)))
+        return kept[1]
+
+    def date(self) -> str:
+        """Now, for the Date header."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, formatdate(now, usegmt=True))
+        return self._date[1]
+
+
+class _Request(HTTPMessageDelegate):
+    """One request. Decides when its headers have come whose it is."""
+
+    def __init__(self, fast: FastPath, server_conn: object, connection: Any) -> None:
+        self._fast = fast
+        self._server_conn = server_conn
+        self._connection = connection
+        self._ordinary: HTTPMessageDelegate | None = None
+        self._chunks: list[bytes] = []
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
+        self._start_line: RequestStartLine = start_line
+        self._headers = headers
+        self._fast.expect(self._server_conn, RECEIVE_SECONDS)
+        if _is_usual(start_line, headers):
+            return None
+        return self._hand_over()
+
+    def data_received(self, chunk: bytes) -> Any:
+        if self._ordinary is not None:
+            return self._ordinary.data_received(chunk)
+        self._chunks.append(chunk)
+        return None
+
+    def finish(self) -> None:
+        self._fast.expect(self._server_conn, None)
+        if self._ordinary is not None:
+            self._ordinary.finish()
+        elif self._start_line.method == "POST":
+            self._posting = asyncio.create_task(self._post())  # referred to, or it could vanish while it runs
+        elif not self._get():
+            self._hand_over()
+            self._finish_ordinary()
+
+    def on_connection_close(self) -> None:
+        if self._ordinary is not None:
+            self._ordinary.on_connection_close()
+
+    def _hand_over(self) -> Any:
+        self._ordinary = self._fast.application.start_request(self._server_conn, self._connection)
+        return self._ordinary.headers_received(self._start_line, self._headers)
+
+    def _finish_ordinary(self) -> None:
+        assert self._ordinary is not None
+        self._ordinary.finish()
+
+    def _get(self) -> bool:
+        """Answer with a list that is in memory; False if that is not possible."""
+        edge, headers = self._fast.edge, self._headers
+        limit, seen = _limit(self._start_line.path), _number(headers.get("Lab-Seen", "0"))
+        page = None if limit is None or seen is None else edge.service.recent_kept(limit, seen)
+        if limit is None or page is None:
+            return False
+        exchange = Exchange(edge, self._start_line.method, LIST, headers.get("X-Request-ID"))
+        try:
+            exchange.identify(headers.get("Authorization"))
+            exchange.admit(self._connection.context.remote_ip)
+        except (BadRequest, MessageError) as error:
+            self._send_problem(exchange, error)
+            return True
+        etag = wire.etag(page)
+        if parsing.is_known(etag, headers.get("If-None-Match")):
+            self._send(exchange, HTTPStatus.NOT_MODIFIED, {"ETag": etag}, b"")
+        else:
+            body = self._fast.body(page, limit)
+            self._send(exchange, HTTPStatus.OK, {"ETag": etag, "Content-Type": "application/json"}, body)
+        return True
+
+    async def _post(self) -> None:
+        exchange = Exchange(self._fast.edge, "POST", LIST, self._headers.get("X-Request-ID"))
+        exchange.phases = start_phases()
+        try:
+            exchange.identify(self._headers.get("Authorization"))
+            exchange.admit(self._connection.context.remote_ip, is_write=True)
+            message, more = await post_message(exchange, self._headers, b"".join(self._chunks))
+        except Exception as error:
+            if not isinstance(error, (BadRequest, *STATUS)):
+                logging.exception("Uncaught exception: POST %s", LIST)
+            self._send_problem(exchange, error)
+        else:
+            body = wire.encode(wire.message(message))
+            self._send(exchange, HTTPStatus.CREATED, more | {"Content-Type": "application/json"}, body)
+
+    def _send_problem(self, exchange: Exchange, error: Exception) -> None:
+        said = problem(error)
+        headers = said.headers | {"Content-Type": "application/problem+json"}
+        self._send(exchange, said.status, headers, wire.encode(said.document()))
+
+    def _send(self, exchange: Exchange, status: HTTPStatus, headers: dict[str, str], body: bytes) -> None:
+        if status != HTTPStatus.NOT_MODIFIED:
+            headers["Content-Length"] = str(len(body))
+        given = HTTPHeaders({"Date": self._fast.date()} | headers | exchange.answer_headers())
+        body = b"" if self._start_line.method == "HEAD" else body
+        self._connection.write_headers(ResponseStartLine("HTTP/1.1", status, status.phrase), given, body)
+        self._connection.finish()
+        exchange.answered(status)
+        exchange.left()
+
+
+def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
+    """Whether this is a request that the fast path knows how to answer."""
+    if "Transfer-Encoding" in headers:
+        return False
+    if start_line.method == "POST":
+        length = headers.get("Content-Length", "")
+        is_json = headers.get("Content-Type", "") == "application/json"
+        return start_line.path == LIST and is_json and length.isdigit() and int(length) <= MAX_BODY
+    return (
+        start_line.method in ("GET", "HEAD") and "Content-Length" not in headers and _limit(start_line.path) is not None
+    )
+
+
+def _limit(path: str) -> int | None:
+    """How many messages are asked for, None if this is not all that is asked."""
+    if path == LIST:
+        return DEFAULT_LIMIT
+    number = _number(path.removeprefix(LIST_WITH_LIMIT)) if path.startswith(LIST_WITH_LIMIT) else None
+    return number if number is not None and 1 <= number <= MAX_LIMIT else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None

@@ -1,0 +1,161 @@
+"""Many processes on one port: started, watched, replaced and stopped by this one.
+
+They accept from the same listening socket, so a connection that waits for a worker that dies is taken
+by another. Everything else they share is in the database: each has its own cache, limits and metrics.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.context import SpawnProcess
+
+import uvloop
+
+from server.app import DRAIN_SECONDS, asked_to_stop, main
+from server.messages import StoreUnavailable
+from server.settings import Settings
+from server.telemetry import log_to_stderr
+
+# A worker that dies as soon as it starts is not started again and again at full speed.
+PAUSE_SECONDS = 1.0
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def serve(settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]) -> None:
+    """Serve with as many processes as `settings` say, until asked to stop. Raises `StoreUnavailable`."""
+    if settings.workers == 1:
+        _serve_alone(settings, sockets, mongodb_uri, listening)
+    else:
+        asyncio.run(_Workers(settings, sockets, mongodb_uri).serve(listening))
+
+
+def _serve_alone(
+    settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]
+) -> None:
+    if settings.allow_profiling == "on":
+        _allow_profiling()
+    loop = uvloop.new_event_loop if settings.event_loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main(settings, sockets, mongodb_uri, listening))
+
+
+class _Workers:
+    def __init__(self, settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._mongodb_uri = mongodb_uri
+        self._running: set[SpawnProcess] = set()
+
+    async def serve(self, listening: Callable[[], None]) -> None:
+        log_to_stderr(access_log=False)
+        stop = asked_to_stop(self._settings.until_stdin_closes == "on")
+        try:
+            workers = await asyncio.gather(*(self._start() for _ in range(self._settings.workers)))
+            listening()
+            keeping = [asyncio.create_task(self._keep(each)) for each in workers]
+            await stop.wait()
+            for each in keeping:
+                each.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
+        finally:
+            await self._stop()
+
+    async def _start(self) -> SpawnProcess:
+        """A worker that serves. Raises `StoreUnavailable` if it cannot."""
+        settings = replace(self._settings, until_stdin_closes="off")
+        ours, theirs = SPAWN.Pipe(duplex=False)
+        worker = SPAWN.Process(target=_work, args=(settings, self._sockets, self._mongodb_uri, theirs))
+        worker.start()
+        self._running.add(worker)
+        theirs.close()
+        try:
+            why_not = await asyncio.to_thread(ours.recv)
+        except EOFError:
+            why_not = "a worker ended while it started"
+        finally:
+            ours.close()
+        if why_not is not None:
+            raise StoreUnavailable(why_not)
+        return worker
+
+    async def _keep(self, worker: SpawnProcess) -> None:
+        """Replace `worker` whenever it ends, for ever."""
+        while True:
+            await _ended(worker)
+            self._running.discard(worker)
+            logging.error("worker %d ended with exit code %s and is replaced", worker.pid, worker.exitcode)
+            while True:
+                began = time.monotonic()
+                try:
+                    worker = await self._start()
+                    break
+                except StoreUnavailable as error:
+                    logging.error("no worker could be started: %s", error)
+                    await asyncio.sleep(max(0.0, began + PAUSE_SECONDS - time.monotonic()))
+
+    async def _stop(self) -> None:
+        for worker in self._running:
+            worker.terminate()
+        waiting = asyncio.gather(*(_ended(each) for each in self._running))
+        try:
+            await asyncio.wait_for(waiting, DRAIN_SECONDS + 1)
+        except TimeoutError:
+            for worker in self._running:
+                worker.kill()
+
+
+def _work(
+    settings: Settings,
+    sockets: list[socket.socket],
+    mongodb_uri: str,
+    parent: "multiprocessing.connection.Connection[str | None, None]",
+) -> None:
+    """What a worker does: tells `parent` when it serves (None), or why it cannot."""
+    _stop_with_parent()
+    try:
+        _serve_alone(settings, sockets, mongodb_uri, lambda: parent.send(None))
+    except StoreUnavailable as error:
+        parent.send(str(error))
+        sys.exit(1)
+
+
+def _stop_with_parent() -> None:
+    """Ask this process to stop when its parent has gone, however it went."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+async def _ended(worker: SpawnProcess) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(worker.sentinel, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(worker.sentinel)
+    worker.join()
+
+
+def _allow_profiling() -> None:
+    """Let any process of this user trace this one, where Linux lets only parents (ptrace_scope 1)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_ptracer, any_process = 0x59616D61, ctypes.c_ulong(-1)
+        ctypes.CDLL(None).prctl(set_ptracer, any_process, 0, 0, 0)
