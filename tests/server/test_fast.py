@@ -1,0 +1,262 @@
+"""The fast path answers as the application does, only sooner; and closes connections on which nothing comes."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from server import background, launch
+from server.api import fast
+from server.launch import RunningServer
+from tests.processes import mongod_of, stopped
+from tests.waiting import eventually
+
+POST_HEAD = "POST /messages HTTP/1.1\r\nHost: lab\r\nContent-Type: application/json\r\n"
+
+
+def exchange(server: RunningServer, *requests: str | bytes) -> list[tuple[int, dict[str, str], bytes, bool]]:
+    """Send requests over one connection; gives the status, headers, body and whether the connection is to close."""
+    host, port = server.url.removeprefix("http://").split(":")
+    answers = []
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for request in requests:
+            raw = request.encode() if isinstance(request, str) else request
+            connection.sendall(raw)
+            answer = HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
+            answer.begin()
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            answers.append((answer.status, headers, answer.read(), answer.will_close))
+    return answers
+
+
+def get(path: str = "/messages", *headers: str, version: str = "1.1", method: str = "GET") -> str:
+    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: lab", *headers, "", ""])
+
+
+def post(body: str | bytes, *headers: str) -> bytes:
+    raw = body.encode() if isinstance(body, str) else body
+    head = "".join(f"{each}\r\n" for each in headers)
+    return f"{POST_HEAD}Content-Length: {len(raw)}\r\n{head}\r\n".encode() + raw
+
+
+@pytest.fixture(scope="module")
+def pair(
+    mongodb_uri: str, shared_db: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningServer, RunningServer]]:
+    """A server with the fast path and one without, on the same messages."""
+    folder = tmp_path_factory.mktemp("pair")
+    place = {"mongodb_uri": mongodb_uri, "database": shared_db.name, "api_keys": "ada:key-of-ada"}
+    with (
+        launch.running(folder / "fast.log", **place) as with_it,
+        launch.running(folder / "ordinary.log", fast_path="off", **place) as without,
+    ):
+        for number in range(25):
+            exchange(with_it, post(json.dumps({"text": f"number {number}"}), KEY))
+        eventually(
+            lambda: exchange(with_it, get("/messages", KEY))[0][2] == exchange(without, get("/messages", KEY))[0][2]
+        )
+        yield with_it, without
+
+
+KEY = "Authorization: Bearer key-of-ada"
+VARIABLE = {"date", "x-request-id", "server-timing", "lab-seen", "location"}
+
+SAME = {
+    "plain": get("/messages", KEY),
+    "limit": get("/messages?limit=3", KEY),
+    "limit 1000": get("/messages?limit=1000", KEY),
+    "limit 0": get("/messages?limit=0", KEY),
+    "limit 1001": get("/messages?limit=1001", KEY),
+    "limit twice": get("/messages?limit=1&limit=2", KEY),
+    "limit with zeros": get("/messages?limit=0003", KEY),
+    "another parameter": get("/messages?limit=3&colour=red", KEY),
+    "a cursor": get("/messages?cursor=5~5&limit=2", KEY),
+    "empty query": get("/messages?", KEY),
+    "HEAD": get("/messages", KEY, method="HEAD"),
+    "HEAD limit": get("/messages?limit=2", KEY, method="HEAD"),
+    "no key": get("/messages"),
+    "wrong key": get("/messages", "Authorization: Bearer key-of-bob"),
+    "HTTP/1.0": get("/messages", KEY, version="1.0"),
+    "HTTP/1.0 keep-alive": get("/messages", KEY, "Connection: keep-alive", version="1.0"),
+    "Connection: close": get("/messages", KEY, "Connection: close"),
+    "known": get("/messages", KEY, "If-None-Match: *"),
+    "not known": get("/messages", KEY, 'If-None-Match: "something", "else"'),
+    "seen": get("/messages", KEY, "Lab-Seen: 25"),
+    "seen of nobody": get("/messages", KEY, "Lab-Seen: -1"),
+    "seen with spaces": get("/messages", KEY, "Lab-Seen: 1 2"),
+    "a GET with a body": get("/messages", KEY, "Content-Length: 2") + "{}",
+    "another method": get("/messages", KEY, method="DELETE"),
+    "another path": get("/messages/", KEY),
+    "post nothing": post("", KEY),
+    "post no JSON": post("{", KEY),
+    "post an unknown field": post('{"text": "x", "colour": "red"}', KEY),
+    "post blank": post('{"text": " "}', KEY),
+    "post broken UTF-8": post(b'{"text": "\xff"}', KEY),
+    "post without a key": post('{"text": "x"}'),
+    "post to a query": post('{"text": "x"}', KEY).replace(b"/messages", b"/messages?x=1"),
+    "post a form": post("text=x", KEY).replace(b"application/json", b"application/x-www-form-urlencoded"),
+    "post a bad Idempotency-Key": post('{"text": "x"}', KEY, "Idempotency-Key: " + "k" * 256),
+    "post a reply to nothing": post('{"text": "x", "reply_to": "' + "0" * 24 + '"}', KEY),
+    "post 64 KiB and one byte": post(" " * (64 * 1024 + 1), KEY),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_it_answers_as_the_application_does(pair: tuple[RunningServer, RunningServer], name: str) -> None:
+    (with_it,), (without,) = (exchange(each, SAME[name]) for each in pair)
+    assert with_it[0] == without[0]
+    assert set(with_it[1]) == set(without[1])
+    for header in set(with_it[1]) - VARIABLE:
+        assert with_it[1][header] == without[1][header], header
+    assert with_it[2:] == without[2:]
+
+
+@pytest.mark.parametrize("body", ['{"text": "hello"}', '{"text": "grüße \\u2603", "author": "Ada"}'])
+def test_it_stores_as_the_application_does(pair: tuple[RunningServer, RunningServer], body: str) -> None:
+    answers = [exchange(each, post(body, KEY))[0] for each in pair]
+    assert [status for status, *_ in answers] == [201, 201]
+    assert set(answers[0][1]) == set(answers[1][1])
+    one, other = (json.loads(answer[2]) for answer in answers)
+    for made in ("id", "seq", "created_at"):
+        del one[made], other[made]
+    assert one == other
+
+
+def test_a_repeated_key_is_the_same_message_on_both_paths(pair: tuple[RunningServer, RunningServer]) -> None:
+    request = post('{"text": "once"}', KEY, "Idempotency-Key: one of two paths")
+    first, second = (exchange(each, request)[0] for each in pair)
+    assert first[2] == second[2]
+    assert "idempotency-replayed" not in first[1]
+    assert second[1]["idempotency-replayed"] == "true"
+
+
+def test_requests_follow_each_other_on_one_connection(pair: tuple[RunningServer, RunningServer]) -> None:
+    lists, posts = get("/messages?limit=2", KEY), post('{"text": "x"}', KEY)
+    mixed = [
+        lists,
+        posts,
+        get("/healthz"),
+        lists,
+        get("/messages", KEY, method="HEAD"),
+        posts,
+        get("/nothing", KEY),
+        lists,
+    ]
+    statuses = [status for status, *_ in exchange(pair[0], *mixed)]
+    assert statuses == [200, 201, 200, 200, 200, 201, 404, 200]
+
+
+def test_pipelined_requests_are_answered_in_order(pair: tuple[RunningServer, RunningServer]) -> None:
+    host, port = pair[0].url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"".join(get(f"/messages?limit={limit}", KEY).encode() for limit in (1, 2, 3)))
+        for limit in (1, 2, 3):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += connection.recv(1)
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            body = b""
+            while len(body) < length:
+                body += connection.recv(length - len(body))
+            assert len(json.loads(body)["messages"]) == limit
+
+
+def test_a_body_that_comes_in_pieces_is_one(pair: tuple[RunningServer, RunningServer]) -> None:
+    host, port = pair[0].url.removeprefix("http://").split(":")
+    request = post('{"text": "in pieces"}', KEY)
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for position in range(len(request)):
+            connection.sendall(request[position : position + 1])
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 201
+
+
+def test_both_count_and_log_what_they_answer(tmp_path: Path, mongodb_uri: str, shared_db: Any) -> None:
+    place = {"mongodb_uri": mongodb_uri, "database": shared_db.name}
+    log = tmp_path / "server.log"
+    with launch.running(log, access_log="on", **place) as server:
+        exchange(
+            server, get("/messages", "X-Request-ID: fast-one"), post('{"text": "secret"}', "X-Request-ID: fast-two")
+        )
+        (_, _, metrics, _) = exchange(server, get("/metrics"))[0]
+        for labels in ('method="GET",route="/messages",status="200"', 'method="POST",route="/messages",status="201"'):
+            assert f"http_request_duration_seconds_count{{{labels}}} 1.0".encode() in metrics
+        lines = eventually(lambda: [json.loads(each) for each in log.read_text().splitlines() if "fast-" in each][1:])
+        assert lines[0]["request_id"] == "fast-two"
+        assert "secret" not in log.read_text()
+
+
+def test_it_refuses_over_the_limit(tmp_path: Path, mongodb_uri: str, shared_db: Any) -> None:
+    place = {"mongodb_uri": mongodb_uri, "database": shared_db.name}
+    with launch.running(tmp_path / "server.log", client_limit="4/hour", write_limit="1/hour", **place) as server:
+        post_, get_ = post('{"text": "x"}'), get("/messages")
+        answers = exchange(server, post_, post_, get_, get_, get_, get("/messages/" + "0" * 24), get("/healthz"))
+    assert [status for status, *_ in answers] == [201, 429, 200, 200, 429, 429, 200]
+    policy = '"client";q=4;w=3600'
+    assert answers[0][1]["ratelimit-policy"] == f'{policy}, "writes";q=1;w=3600'
+    assert answers[1][1]["ratelimit"].startswith('"writes";r=0;')
+    assert answers[2][1]["ratelimit"].startswith('"client";r=1;')
+    assert answers[4][1]["ratelimit-policy"] == policy
+    assert int(answers[4][1]["retry-after"]) > 0
+
+
+def test_writes_that_cannot_be_waited_for_are_refused_at_once(data_dir: Path, tmp_path: Path) -> None:
+    with launch.running(tmp_path / "server.log", data_dir=data_dir, max_waiting=3) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with stopped(mongod_of(data_dir)), contextlib.ExitStack() as stack:
+            for _ in range(3):
+                waiting = stack.enter_context(socket.create_connection((host, int(port))))
+                waiting.sendall(post('{"text": "waits"}'))
+            metrics = lambda: exchange(server, get("/metrics"))[0][2]  # noqa: E731
+            eventually(lambda: b"writes_waiting 3.0" in metrics())
+            status, headers, body, _ = exchange(server, post('{"text": "one too many"}'))[0]
+            assert status == 503
+            assert headers["retry-after"] == "1"
+            assert "3 writes are waiting" in json.loads(body)["detail"]
+        eventually(lambda: exchange(server, post('{"text": "afterwards"}'))[0][0] == 201)
+        assert "Traceback" not in server.log.read_text()
+
+
+# Connections on which nothing comes.
+
+
+@pytest_asyncio.fixture
+async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """The port of a fast path that waits for a moment only."""
+    for name in ("IDLE_SECONDS", "RECEIVE_SECONDS", "REAP_SECONDS"):
+        monkeypatch.setattr(fast, name, 0.05)
+    listening, port = bind_unused_port()
+    nothing: Any = None
+    path = fast.FastPath(nothing, nothing)
+    server = HTTPServer(path)
+    server.conn_params.header_timeout = None
+    server.add_socket(listening)
+    reaping = asyncio.create_task(path.reap())
+    yield port
+    await background.end(reaping)
+    server.stop()
+    await server.close_all_connections()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b"GET /mess", post('{"text": "x"}')[:-3]],
+    ids=["nothing", "half of the headers", "half of the body"],
+)
+@pytest.mark.filterwarnings("ignore:There is no current event loop")
+@pytest.mark.asyncio
+async def test_a_connection_on_which_nothing_comes_is_closed(impatient: int, begin: bytes) -> None:
+    reading, writing = await asyncio.open_connection("127.0.0.1", impatient)
+    writing.write(begin)
+    assert await asyncio.wait_for(reading.read(), 20) == b""
+    writing.close()

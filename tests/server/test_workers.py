@@ -1,0 +1,75 @@
+"""Many processes on one port: all answer, the dead are replaced, none is left."""
+
+import re
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from server import launch
+from server.launch import LaunchError, RunningServer
+from tests.conftest import StartServer
+from tests.processes import free_port, is_running, kill
+from tests.waiting import eventually
+
+WORKERS = 3
+
+
+def workers(server: RunningServer) -> dict[int, psutil.Process]:
+    """The workers that have answered on a few new connections."""
+    found = {}
+    for _ in range(20):
+        pid = re.search(r"^worker_pid (\S+)", requests.get(f"{server.url}/metrics").text, re.MULTILINE)
+        assert pid is not None
+        found[int(float(pid[1]))] = psutil.Process(int(float(pid[1])))
+    return found
+
+
+@pytest.fixture
+def many(start_server: StartServer) -> RunningServer:
+    return start_server(workers=WORKERS)
+
+
+def test_all_of_them_answer_and_see_each_other_s_messages(many: RunningServer) -> None:
+    found = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
+    assert many.pid not in found
+    for number in range(30):
+        stored = requests.post(f"{many.url}/messages", json={"text": f"number {number}"})
+        seen = {"Lab-Seen": stored.headers["Lab-Seen"]}
+        assert requests.get(f"{many.url}/messages?limit=1", headers=seen).json()["messages"] == [stored.json()]
+
+
+def test_a_worker_that_dies_is_replaced_and_meanwhile_the_others_answer(many: RunningServer) -> None:
+    before = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
+    kill(next(iter(before.values())))
+    assert requests.get(f"{many.url}/messages").status_code == 200
+    after = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
+    assert len(set(after) - set(before)) == 1
+    assert "is replaced" in many.log.read_text()
+    assert launch.stop(many) == 0
+
+
+def test_nobody_is_left_when_it_stops(many: RunningServer) -> None:
+    family = psutil.Process(many.pid).children(recursive=True)
+    assert len(family) >= WORKERS
+    assert launch.stop(many) == 0
+    eventually(lambda: not any(is_running(each) for each in family))
+    assert "Traceback" not in many.log.read_text()
+
+
+def test_workers_do_not_outlive_a_parent_that_is_killed(many: RunningServer) -> None:
+    family = psutil.Process(many.pid).children(recursive=True)
+    many.process.send_signal(signal.SIGKILL)
+    eventually(lambda: not any(is_running(each) for each in family))
+
+
+def test_workers_that_cannot_start_say_why(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="no MongoDB answers"):
+        launch.start(tmp_path / "log", workers=2, mongodb_uri=f"mongodb://127.0.0.1:{free_port()}/?timeoutMS=500")
+
+
+def test_the_asyncio_loop_serves_too(start_server: StartServer) -> None:
+    server = start_server(event_loop="asyncio", writes="single", driver="pymongo")
+    assert requests.post(f"{server.url}/messages", json={"text": "x"}).status_code == 201
