@@ -1,0 +1,257 @@
+"""Clients that read and write at once, on three workers: no stale read, no lost write, every own write read.
+
+A checker that finds nothing proves nothing until it has found something: so bugs are planted, too.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from migrations.runner import Database
+from server import background
+from server.messages import Entry, Message, MessageService, NewMessage, Page, Write
+from server.recent import TailCache
+from server.store import Store
+from server.timeline import Timeline
+from server.writer import GroupCommit
+from tests.conftest import StartServer
+from tests.server.histories import Read, Wrote, violations
+
+WORKERS = 3
+CLIENTS = 6
+SECONDS = 2.5  # longer than anything may be stale
+LIMIT = 10
+
+
+def stored(db: Database) -> dict[int, str]:
+    return {each["seq"]: each["text"] for each in db.messages.find({"void": None})}
+
+
+# The checker itself, on histories written by hand.
+
+STORED = {1: "a", 2: "b", 4: "d"}
+
+
+@pytest.mark.parametrize(
+    ("wrote", "read", "found"),
+    [
+        pytest.param([], Read(0, 0, 3, ((4, "d"), (2, "b"), (1, "a"))), set(), id="all is well"),
+        pytest.param([], Read(0, 0, 2, ((4, "d"), (2, "b"))), set(), id="a limit is no hole"),
+        pytest.param([], Read(0, 0, 3, ((2, "b"), (1, "a"))), set(), id="a little behind"),
+        pytest.param([Wrote(0, 3, "c")], Read(0, 0, 1, ()), {"lost"}, id="lost"),
+        pytest.param([], Read(0, 0, 1, ((5, "e"),)), {"phantom", "hole"}, id="phantom"),
+        pytest.param([], Read(0, 0, 3, ((4, "d"), (1, "a"))), {"hole"}, id="hole"),
+        pytest.param([], Read(0, 0, 2, ((2, "b"), (4, "d"))), {"disorder", "hole"}, id="disorder"),
+        pytest.param([], Read(0, 4, 3, ((2, "b"), (1, "a"))), {"own write"}, id="own write"),
+        pytest.param([Wrote(1, 4, "d")], Read(2.5, 0, 3, ((2, "b"), (1, "a"))), {"stale"}, id="stale"),
+        pytest.param([Wrote(1, 4, "d")], Read(1.5, 0, 3, ((2, "b"), (1, "a"))), set(), id="not stale yet"),
+    ],
+)
+def test_the_checker_knows_what_is_wrong(wrote: list[Wrote], read: Read, found: set[str]) -> None:
+    assert violations(wrote, [read], STORED) == found
+
+
+# The service.
+
+
+@pytest.mark.parametrize("cache", ["off", "ttl", "tail"])
+def test_clients_of_three_workers_see_what_they_were_promised(
+    start_server: StartServer, migrated: Database, cache: str
+) -> None:
+    servers = [start_server(cache=cache) for _ in range(WORKERS)]
+    writes: list[Wrote] = []
+    reads: list[Read] = []
+    ends = time.monotonic() + SECONDS
+
+    def talk(number: int) -> None:
+        dice = random.Random(number)
+        seen = 0
+        with requests.Session() as session:
+            while time.monotonic() < ends:
+                url = f"{dice.choice(servers).url}/messages"
+                token = {"Lab-Seen": str(seen)}
+                if dice.random() < 0.4:
+                    answer = session.post(url, json={"text": f"{number} {time.monotonic()}"})
+                    writes.append(Wrote(time.monotonic(), answer.json()["seq"], answer.json()["text"]))
+                else:
+                    begin = time.monotonic()
+                    answer = session.get(url, params={"limit": LIMIT}, headers=token)
+                    shown = tuple((each["seq"], each["text"]) for each in answer.json()["messages"])
+                    reads.append(Read(begin, seen, LIMIT, shown))
+                seen = max(seen, int(answer.headers["Lab-Seen"]))
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        for done in [threads.submit(talk, number) for number in range(CLIENTS)]:
+            done.result()
+    assert len(writes) > CLIENTS
+    assert len(reads) > CLIENTS
+    assert violations(writes, reads, stored(migrated)) == set()
+
+
+# Planted bugs: the same parts in this process, one of them broken.
+
+
+class Untold(TailCache):
+    """Skipped invalidation: keeps the pages that were made before a message arrived."""
+
+    def kept(self, limit: int, seen: int = 0) -> Page | None:
+        before = dict(self._pages)
+        page = super().kept(limit, seen)
+        self._pages |= before
+        return before.get(limit, page)
+
+    def _take_early(self) -> None:
+        before = dict(self._pages)
+        super()._take_early()
+        self._pages = before
+
+
+class LateFill(TailCache):
+    """A fill that is installed late: it claims what became complete only after its query."""
+
+    async def _fill_and_check(self) -> None:
+        timeline = self._timeline
+
+        class Claims:
+            async def newest(self, limit: int, seen: int = 0) -> Page:
+                page = await timeline.newest(limit, seen)
+                if limit == LIMIT:
+                    return page  # a reader's own query
+                await asyncio.sleep(0.2)
+                await timeline.catch_up()
+                return Page(page.messages, page.next, timeline.complete)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(timeline, name)
+
+        claims: Any = Claims()
+        self._timeline = claims
+        await super()._fill_and_check()
+
+
+class DroppedEvent(TailCache):
+    """Loses every tenth message that arrives, and goes on as if it had been void."""
+
+    def arrived(self, entry: Entry) -> None:
+        if entry.seq is not None and entry.seq % 10 == 0 and self.filled.is_set():
+            self._newest = max(self._newest, entry.seq)
+        else:
+            super().arrived(entry)
+
+
+class TokenIgnored(TailCache):
+    """Answers from memory whatever the reader has seen."""
+
+    async def newest(self, limit: int, seen: int = 0) -> Page:
+        return self.kept(limit) or await super().newest(limit, seen)
+
+
+class NeverDoubts(TailCache):
+    """Serves what it has although the stream is silent and nothing was confirmed."""
+
+    def arrived(self, entry: Entry) -> None:
+        if not self.filled.is_set():
+            super().arrived(entry)
+
+    async def newest(self, limit: int, seen: int = 0) -> Page:
+        return self.kept(limit) or await super().newest(limit, seen)
+
+    async def _check(self) -> None:
+        self._current_at = self._clock()
+
+
+class GapIgnored(TailCache):
+    """Shows what arrives early at once, before what is missing below it."""
+
+    def _take_early(self) -> None:
+        for seq in sorted(self._early):
+            self._newest = seq - 1
+            super()._take_early()
+
+
+class Forgets(GroupCommit):
+    """Acknowledges every twentieth message without having stored it."""
+
+    count = 0
+
+    async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
+        message, replayed = await super().add(write, known_complete)
+        self.count += 1
+        if self.count % 20 == 0:
+            store: Any = self._messages
+            await store._messages.update_one({"seq": message.seq}, {"$set": {"void": True}})
+        return message, replayed
+
+
+@asynccontextmanager
+async def services(
+    mongodb_uri: str,
+    database: str,
+    cache: Callable[[Store, Timeline], TailCache] = TailCache,
+    writer: Callable[[Store], GroupCommit] = GroupCommit,
+) -> AsyncIterator[list[MessageService]]:
+    """Three services as three processes would have them, all in this one."""
+    async with AsyncExitStack() as stack:
+        built = []
+        for _ in range(WORKERS):
+            store = Store(mongodb_uri, database)
+            stack.push_async_callback(store.close)
+            timeline = Timeline(store)
+            await timeline.start()
+            tail = cache(store, timeline)
+            stack.push_async_callback(background.end, asyncio.create_task(tail.follow()))
+            built.append(MessageService(store, timeline, tail, writer(store)))
+        yield built
+
+
+async def talk(services: list[MessageService], number: int, writes: list[Wrote], reads: list[Read]) -> None:
+    dice = random.Random(number)
+    ends = time.monotonic() + SECONDS
+    seen = 0
+    while time.monotonic() < ends:
+        service = dice.choice(services)
+        if dice.random() < 0.4:
+            message, _ = await service.post(NewMessage(text=f"{number} {time.monotonic()}"))
+            writes.append(Wrote(time.monotonic(), message.seq or 0, message.text))
+            seen = max(seen, message.seq or 0)
+        else:
+            begin = time.monotonic()
+            page = await service.recent(LIMIT, seen)
+            shown = tuple((each.seq or 0, each.text) for each in page.messages)
+            reads.append(Read(begin, seen, LIMIT, shown))
+            seen = max(seen, page.newest)
+        await asyncio.sleep(0.001)
+
+
+BUGS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "none": ({}, set()),
+    "skipped invalidation": ({"cache": Untold}, {"own write"}),
+    "fill installed late": ({"cache": LateFill}, {"hole"}),
+    "dropped change-stream event": ({"cache": DroppedEvent}, {"hole"}),
+    "token ignored": ({"cache": TokenIgnored}, {"own write"}),
+    "silent stream trusted": ({"cache": NeverDoubts}, {"stale"}),
+    "gap ignored": ({"cache": GapIgnored}, {"hole"}),
+    "acknowledged, not stored": ({"writer": Forgets}, {"lost"}),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.asyncio
+async def test_the_checker_finds_what_is_planted_and_nothing_else(
+    mongodb_uri: str, migrated: Database, bug: str
+) -> None:
+    parts, expected = BUGS[bug]
+    writes: list[Wrote] = []
+    reads: list[Read] = []
+    async with services(mongodb_uri, migrated.name, **parts) as built:
+        await asyncio.gather(*(talk(built, number, writes, reads) for number in range(CLIENTS)))
+    found = violations(writes, reads, stored(migrated))
+    assert found >= expected
+    assert bool(found) == bool(expected)
