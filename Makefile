@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test jupyter serve check format lock clean
+.PHONY: help setup lab test jupyter serve bench check format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,9 @@ jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
 
 serve: $(READY) ## run the service alone, on http://127.0.0.1:8000
 	@$(BIN)/python -m server
+
+bench: $(READY) ## measure the service beside its peers, with wrk: one table
+	@$(BIN)/python -m loadtests bench
 
 check: $(READY) ## format, lint, types and imports: what CI checks
 	$(BIN)/ruff format --check .

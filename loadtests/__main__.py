@@ -7,11 +7,15 @@ from pathlib import Path
 import click
 import requests as http
 
+from loadtests import bench as benchmark
 from loadtests import ingest
 from loadtests.experiment import new_folder
+from loadtests.rows import ROWS
 from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust
 from loadtests.scenarios import SCENARIOS
+from loadtests.wrk import WrkError
+from server.mongod import MongodError
 
 TITLES = {
     "requests_per_s": "successful requests/s",
@@ -30,12 +34,14 @@ TITLES = {
 
 @click.group()
 def command() -> None:
-    """Load a running message service with Locust.
+    """Load the message service: a running one with Locust, or one beside its peers with wrk.
 
     \b
     Examples:
       python -m loadtests run reads
       python -m loadtests run mixed --rate 300 --seconds 30 --json
+      python -m loadtests bench
+      python -m loadtests bench tornado limit --rounds 2 --seconds 1
     """
 
 
@@ -88,6 +94,42 @@ def run(
     click.echo(f"{'run folder':40} {folder}")
     if summary["void"]:
         click.echo(f"Do not quote this as the service's rate or latency: {summary['void']}.", err=True)
+
+
+@command.command()
+@click.argument("names", metavar="[ROW]...", nargs=-1, type=click.Choice([row.name for row in ROWS]))
+@click.option(
+    "--rounds",
+    default=benchmark.ROUNDS,
+    show_default=True,
+    type=click.IntRange(2),
+    help="How often each side is loaded.",
+)
+@click.option(
+    "--seconds", default=benchmark.SECONDS, show_default=True, type=click.IntRange(1), help="How long each time."
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="A new folder for the results; in .lab/runs if left out."
+)
+def bench(names: tuple[str, ...], rounds: int, seconds: int, folder: Path | None) -> None:
+    """Measure the service beside its peers, on a MongoDB of its own: all rows, or only each ROW named.
+
+    Prints one table. The exit code is 0 if every row was measured, whether it reached its goal or not.
+    """
+    folder = folder or new_folder("bench")
+    if folder.exists():
+        raise click.UsageError(f"{folder} exists: name a folder that does not")
+    rows = [row for row in ROWS if not names or row.name in names]
+    try:
+        results = benchmark.measure(rows, folder, rounds, seconds)
+    except (WrkError, MongodError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"the run folder {folder} cannot be made: {error.strerror}") from error
+    click.echo(benchmark.table(results))
+    click.echo(f"run folder {folder}", err=True)
+    if void := [result.row.name for result in results if result.void]:
+        raise click.ClickException(f"void, so nothing is said about them: {', '.join(void)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,222 @@
+"""Measure the rows of `make bench`: both sides of each in one run, in interleaved rounds (A B, B A, …).
+
+<folder>/samples.csv   row, round, side, began (s, Unix), metric, value: a line for each number
+<folder>/run.json      rounds, seconds, cores, commit, versions, machine, and each row with its goals and result
+<folder>/table.txt     the table as printed
+<folder>/logs/         what the servers said
+
+The servers share one core with their database, and the load generator has another to itself: so both
+sides get the same, whether their database is a process of its own (MongoDB) or not (SQLite), and no
+server can slow down the meter.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from loadtests import machine, wrk
+from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
+from loadtests.peers.launch import PeerError
+from loadtests.rows import Goal, Place, Row, Sample, Side
+from server import mongod
+from server.launch import LaunchError
+from server.settings import from_environment
+
+ROUNDS = ENOUGH_PAIRS
+SECONDS = 3
+WARMUP_SECONDS = 1
+PEER_PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "flask", "gunicorn")
+
+
+@dataclass
+class Result:
+    """What was measured of one row: for each round the sample of both sides, and why it is void, if it is."""
+
+    row: Row
+    base: list[Sample] = field(default_factory=list)
+    ours: list[Sample] = field(default_factory=list)
+    void: str = ""
+
+    def values(self, goal: Goal) -> tuple[list[float], list[float]]:
+        """A goal's metric in each round: what it is compared with, and ours."""
+        ours = [sample.values[goal.metric] for sample in self.ours]
+        if goal.against is not None:
+            return [goal.against] * len(ours), ours
+        return [sample.values[goal.metric] for sample in self.base], ours
+
+    def ratio(self, goal: Goal) -> Ratio:
+        """How many times the other side's metric ours is; with one round, without an interval (nan)."""
+        base, ours = self.values(goal)
+        if len(ours) == 1:
+            return Ratio(ours[0] / base[0], float("nan"), float("nan"), pairs=1)
+        return paired_ratio(base, ours)
+
+
+def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: int = SECONDS) -> list[Result]:
+    """Measure `rows` one after the other, `rounds` times `seconds` for each side, and keep everything in `folder`.
+
+    Raises `WrkError` without wrk and `MongodError` without a database, before anything is started. A row
+    that cannot be measured is void; the others are.
+    """
+    wrk.program()
+    logs, data = folder / "logs", folder / "data"
+    logs.mkdir(parents=True)
+    data.mkdir()
+    cores, results = _cores(), []
+    settings = from_environment()
+    total = sum(2 if row.once else 2 * rounds for row in rows)
+    try:
+        with (
+            (folder / "samples.csv").open("w", newline="") as file,
+            _on(cores["servers"] if cores else None),
+            mongod.given_or_running(settings.mongodb_uri, data / "mongodb", settings.mongod) as uri,
+            tqdm(total=total, unit="load", leave=False, disable=None) as bar,
+        ):
+            keep = csv.writer(file)
+            keep.writerow(["row", "round", "side", "began", "metric", "value"])
+            place = Place(uri, data, logs)
+            for row in rows:
+                result = Result(row)
+                results.append(result)
+                try:
+                    # Closed at once where a void sample ends the row: its servers must not outlive it.
+                    with closing(_samples(row, place, rounds, seconds, cores, bar)) as samples:
+                        for number, side, began, sample in samples:
+                            keep.writerows(
+                                [row.name, number, side.name, f"{began:.3f}", name, f"{value:.6g}"]
+                                for name, value in sample.values.items()
+                            )
+                            file.flush()
+                            (result.base if side is row.base else result.ours).append(sample)
+                            if sample.void:
+                                result.void = f"{side.name}, round {number}: {sample.void}"
+                                break
+                except (wrk.WrkError, PeerError, LaunchError) as error:
+                    result.void = str(error)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    (folder / "table.txt").write_text(table(results) + "\n")
+    about = {"rounds": rounds, "seconds": seconds, "cores": cores, "given_mongodb": settings.mongodb_uri is not None}
+    (folder / "run.json").write_text(json.dumps(about | _record(results), indent=2) + "\n")
+    return results
+
+
+def _samples(
+    row: Row, place: Place, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "tqdm[Any]"
+) -> Generator[tuple[int, Side, float, Sample], None, None]:
+    """Each round's number, its sides in turn, when each began (Unix seconds), and what it measured."""
+    rounds = 1 if row.once else rounds
+    sides = [row.base, row.ours]
+    with ExitStack() as running:
+        bar.set_description(f"{row.name}: starting the servers")
+        urls = {}
+        for side in sides:
+            if side.server not in urls:
+                urls[side.server] = running.enter_context(side.server.running(place))
+        with _on(cores["load"] if cores else None):
+            for side in [] if row.once else sides:
+                bar.set_description(f"{row.name}: warming up {side.name}")
+                side.load(urls[side.server], WARMUP_SECONDS)
+            for number in range(1, rounds + 1):
+                for side in sides if number % 2 else reversed(sides):
+                    bar.set_description(f"{row.name}: round {number} of {rounds}, {side.name}")
+                    began = time.time()
+                    yield number, side, began, side.load(urls[side.server], seconds)
+                    bar.update()
+
+
+def table(results: Sequence[Result]) -> str:
+    """A line for each goal of each row: what, the goal, the measured ratio with its interval, pass or short."""
+    lines = [["row", "what", "goal", "measured [95 % interval]", "verdict", "medians"]]
+    lines += [
+        [result.row.name, goal.what, str(goal), *_measured(result, goal)]
+        for result in results
+        for goal in result.row.goals
+    ]
+    widths = [max(map(len, column)) for column in zip(*(line[:-1] for line in lines), strict=True)]
+    widths.append(len(lines[0][-1]))  # the last column may be as long as it likes: a reason stands there
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _measured(result: Result, goal: Goal) -> tuple[str, str, str]:
+    """The ratio, the verdict and the medians; for a void row the reason instead of them."""
+    if result.void:
+        return "–", "void", result.void
+    ratio, (base, ours) = result.ratio(goal), result.values(goal)
+    return (
+        str(ratio) if ratio.pairs > 1 else f"{ratio.value:.2f} (once)",
+        "pass" if goal.holds(ratio.value) else "short",
+        f"{_figure(ours)} ÷ {_figure(base)}{goal.unit}",
+    )
+
+
+def _figure(values: Sequence[float]) -> str:
+    median = statistics.median(values)
+    return f"{median:,.0f}" if median >= 100 else f"{median:.3g}"
+
+
+def _record(results: Sequence[Result]) -> dict[str, Any]:
+    rows = []
+    for result in results:
+        goals = [
+            {"what": goal.what, "goal": str(goal)}
+            | dict(zip(("measured", "verdict", "medians"), _measured(result, goal), strict=True))
+            for goal in result.row.goals
+        ]
+        sides = {
+            side.name: {"server": repr(side.server), "load": side.load.__name__}
+            for side in (result.row.base, result.row.ours)
+        }
+        rows.append({"name": result.row.name, "void": result.void, "goals": goals, "sides": sides})
+    return {
+        "commit": machine.commit(),
+        "machine": machine.describe(),
+        "peers": {package: version(package) for package in PEER_PACKAGES},
+        "wrk": _wrk_version(),
+        "rows": rows,
+    }
+
+
+def _wrk_version() -> str:
+    said = subprocess.run([wrk.program(), "--version"], check=False, capture_output=True, text=True).stdout
+    found = re.match(r"wrk (\S+)", said)
+    return found[1] if found else "unknown"
+
+
+def _cores() -> dict[str, int] | None:
+    """One core for the servers and one for the load; None where there is but one, or the system cannot pin."""
+    if sys.platform != "linux":
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    return {"servers": allowed[0], "load": allowed[-1]} if len(allowed) > 1 else None
+
+
+@contextmanager
+def _on(core: int | None) -> Iterator[None]:
+    """Everything that is started in the block runs on `core` for as long as it lives: children inherit it."""
+    if core is None or sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

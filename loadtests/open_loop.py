@@ -1,0 +1,194 @@
+"""Send one request again and again at a given rate, whatever becomes of the answers: an open system.
+
+wrk waits for answers, so it offers less where a service is slow, and that hides what too much does to
+it. Here each request has a time when it is due. It goes out on a connection that is free, or on a new
+one, as from callers who know nothing of each other.
+"""
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import numpy as np
+import uvloop
+
+from loadtests.wrk import MESSAGE
+
+MAX_CONNECTIONS = 1000
+# How long the answers to the last requests may take.
+GRACE_SECONDS = 5.0
+# Where 1 request in 100 goes out later than this, the generator was the limit.
+LATE_MS = 50.0
+UNANSWERED = 0
+Result = TypeVar("Result")
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LAST_ANSWER = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Sent:
+    """One request: when it was due, begun and answered (s, on one clock), and the status of its answer."""
+
+    due: float
+    begun: float
+    answered: float = float("nan")
+    status: int = UNANSWERED
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The requests that were due in `seconds`; those of the warm-up are left out."""
+
+    requests: list[Sent]
+    seconds: float
+
+    def per_s(self, status: int) -> float:
+        """Requests per second that got `status`."""
+        return sum(each.status == status for each in self.requests) / self.seconds
+
+    def p99_ms(self, status: int) -> float:
+        """The 99th percentile of the time until the answer, of requests that got `status`, in ms; nan if none did."""
+        times = [each.answered - each.begun for each in self.requests if each.status == status]
+        return float(np.percentile(times, 99)) * 1000 if times else float("nan")
+
+    def void(self, *expected: int) -> str:
+        """Why this is not to be counted: a status not among those `expected`, or a slow generator; empty if it is."""
+        strange = [each.status for each in self.requests if each.status not in expected]
+        if strange:
+            return f"{len(strange)} of {len(self.requests)} requests got {strange[0] or 'no answer'} or the like"
+        return self.late()
+
+    def late(self) -> str:
+        """Why the generator, not the service, was the limit; empty if it kept up."""
+        late_ms = float(np.percentile([each.begun - each.due for each in self.requests], 99)) * 1000
+        return f"the generator was {late_ms:.0f} ms late, and so the limit" if late_ms > LATE_MS else ""
+
+
+def post(url: str, key: str | None = None) -> bytes:
+    """The request that posts MESSAGE to `url`, with an access key if there is one, as it goes over the wire."""
+    parts = urlsplit(url)
+    lines = [
+        f"POST {parts.path} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(MESSAGE)}",
+        *([] if key is None else [f"Authorization: Bearer {key}"]),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + MESSAGE
+
+
+def run(offering: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine, on the fastest event loop there is: the generator is not to be the limit."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(offering)
+
+
+async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: float = 1.0) -> Offered:
+    """Send `request` to the server of `url` `rate` times a second, for `warmup` seconds and then for `seconds`.
+
+    A request for which no connection can be had stays unanswered.
+    """
+    loop, callers = asyncio.get_running_loop(), _Callers(url)
+    requests = []
+    try:
+        began = loop.time()
+        for number in range(round(rate * (warmup + seconds))):
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            requests.append(Sent(due, loop.time()))
+            callers.send(request, requests[-1])
+        deadline = loop.time() + GRACE_SECONDS
+        while callers.waiting and loop.time() < deadline:  # noqa: ASYNC110  the load is over: polling disturbs nobody
+            await asyncio.sleep(0.01)
+    finally:
+        callers.close()
+    return Offered([each for each in requests if each.due >= began + warmup], seconds)
+
+
+class _Callers:
+    """The connections to one server: as many as there are requests at a time, up to MAX_CONNECTIONS."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._all: set[_Connection] = set()
+        self._free: list[_Connection] = []
+        self._opening: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer may still come."""
+        return bool(self._opening) or len(self._free) < len(self._all)
+
+    def send(self, request: bytes, sent: Sent) -> None:
+        """Send `request` now, or as soon as there is a connection for it."""
+        if self._free:
+            self._free.pop().send(request, sent)
+        elif len(self._all) + len(self._opening) < MAX_CONNECTIONS:
+            task = asyncio.create_task(self._send_on_a_new_one(request, sent))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def close(self) -> None:
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._all):
+            connection.transport.abort()
+
+    def opened(self, connection: "_Connection") -> None:
+        self._all.add(connection)
+
+    def freed(self, connection: "_Connection") -> None:
+        self._free.append(connection)
+
+    def lost(self, connection: "_Connection") -> None:
+        self._all.discard(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+
+    async def _send_on_a_new_one(self, request: bytes, sent: Sent) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port)
+        except OSError:
+            return  # refused or reset: unanswered
+        connection.send(request, sent)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with at most one request on its way."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, callers: _Callers) -> None:
+        self._callers = callers
+        self._received = b""
+        self._sent: Sent | None = None
+
+    def send(self, request: bytes, sent: Sent) -> None:
+        self._received, self._sent = b"", sent
+        self.transport.write(request)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
+        self._callers.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, ended, body = self._received.partition(b"\r\n\r\n")
+        length = CONTENT_LENGTH.search(head)
+        if self._sent is None or not ended or (length is not None and len(body) < int(length[1])):
+            return
+        self._sent.status = int(head.split(b" ", 2)[1])
+        self._sent.answered = asyncio.get_running_loop().time()
+        self._sent = None
+        if LAST_ANSWER.search(head):
+            self.transport.close()
+        else:
+            self._callers.freed(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._callers.lost(self)
