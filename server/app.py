@@ -15,7 +15,9 @@ from server.admission import Admission
 from server.api import openapi
 from server.api.access import Access
 from server.api.base import MAX_BUFFERED, Edge
-from server.api.routes import application
+from server.api.routes import ROUTES, application
+from server.integrations.background import Background
+from server.integrations.routes import integrations
 from server.messages import MessageService
 from server.recent import reader
 from server.settings import Settings
@@ -29,23 +31,25 @@ DRAIN_SECONDS = 8.0
 async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
     """Serve on `sockets` until asked to stop. Raises `StoreUnavailable` if there is no database."""
     log_to_stderr(access_log=settings.access_log == "on")
-    store = Store(mongodb_uri, settings.database, settings.driver)
+    store = Store(mongodb_uri, settings.database, settings.driver, settings.show_numbers == "on")
     timeline = Timeline(store)
     await timeline.start()
 
     service = MessageService(store, timeline, reader(settings.cache, timeline))
     in_flight = InFlight()
     metrics = Metrics(in_flight)
+    background = Background(in_flight)
+    routes = [*ROUTES, *integrations(settings, background)]
     edge = Edge(
         service=service,
         admission=Admission(settings.write_limit),
         metrics=metrics,
         in_flight=in_flight,
         access=Access(dict(settings.api_keys)),
-        openapi=openapi.document(with_keys=bool(settings.api_keys)),
+        openapi=openapi.document(bool(settings.api_keys), routes),
     )
     server = HTTPServer(
-        application(edge),
+        application(edge, routes),
         max_body_size=MAX_BUFFERED,
         max_header_size=16 * 1024,
         body_timeout=10.0,
@@ -60,6 +64,7 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
     await stop.wait()
 
     server.stop()
+    background.stop()
     try:
         await asyncio.wait_for(in_flight.none_left(), DRAIN_SECONDS)
     except TimeoutError:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from server.messages import Entry, KeyReused, Message, NewMessage, Position, Source, StoreUnavailable, Void
+from server.messages import Entry, KeyReused, Message, NewMessage, Position, Source, StoreUnavailable, Void, masked
 from server.telemetry import phase
 
 Document = dict[str, Any]
@@ -41,10 +42,11 @@ COUNTER = {"_id": "messages"}
 class Store:
     """The collections `messages`, `counters` and `visits`. Belongs to the event loop it was made in.
 
-    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here.
+    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here. Unless
+    `show_numbers`, the numbers of those who sent texts leave it masked: all that is read passes `_message`.
     """
 
-    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor") -> None:
+    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor", show_numbers: bool = False) -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
             given = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
@@ -52,6 +54,7 @@ class Store:
             self._client = client(mongodb_uri, **ours)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
+        self._show_numbers = show_numbers
         self._database = self._client.get_database(
             database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
         )
@@ -77,23 +80,23 @@ class Store:
                         continue  # we took so long that a reader made our number void
                     await self.make_void(document["seq"], document["seq"])
                     return await self._stored_before(document), True
-                return _message(document), False
+                return self._message(document), False
 
     async def get(self, id: str) -> Message | None:
         with phase("db"), _errors_translated():
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
-        return None if document is None else _message(document)
+        return None if document is None else self._message(document)
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
         with phase("db"), _errors_translated():
             below = await self._below(position)
             documents = await self._messages.find(below, sort=NEWEST_FIRST, limit=limit).to_list(limit)
-        return [_entry(document) for document in documents]
+        return [self._entry(document) for document in documents]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
         with phase("db"), _errors_translated():
             found = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
-            return [_entry(document) for document in await found.to_list(limit)]
+            return [self._entry(document) for document in await found.to_list(limit)]
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         with phase("db"), _errors_translated():
@@ -106,7 +109,7 @@ class Store:
         of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
         with phase("db"), _errors_translated():
             documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
-        return [_message(document) for document in documents]
+        return [self._message(document) for document in documents]
 
     async def first_since(self, since: datetime) -> int | None:
         with phase("db"), _errors_translated():
@@ -168,7 +171,7 @@ class Store:
         stored = await self._messages.find_one({"dedupe": document["dedupe"]})
         if stored["fingerprint"] != document["fingerprint"]:
             raise KeyReused("this idempotency key came with another message before: take a new key for each message")
-        return _message(stored)
+        return self._message(stored)
 
     async def _below(self, position: Position) -> Document:
         """The filter for what is below `position`."""
@@ -182,6 +185,15 @@ class Store:
         if position.floor is not None:
             return {"seq": numbered | {"$gte": position.floor}}
         return {"$or": [{"seq": numbered}, {"seq": None}]} if numbered else {}
+
+    def _entry(self, document: Document) -> Entry:
+        return Void(document["seq"]) if document.get("void") else self._message(document)
+
+    def _message(self, document: Document) -> Message:
+        message = _message(document)
+        if self._show_numbers or message.source != "sms":
+            return message
+        return replace(message, author=masked(message.author))
 
 
 async def drop_database(mongodb_uri: str, database: str) -> None:
@@ -244,10 +256,6 @@ def _errors_translated() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(error).split(", Timeout:")[0].split(" (configured timeouts:")[0].splitlines()[0]
-
-
-def _entry(document: Document) -> Entry:
-    return Void(document["seq"]) if document.get("void") else _message(document)
 
 
 def _message(document: Document) -> Message:

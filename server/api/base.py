@@ -56,9 +56,11 @@ class Handler(RequestHandler):
     """The base of all handlers."""
 
     public = False  # answered without an access key
+    takes = "application/json"  # the type of the body
     SUPPORTED_METHODS = AnyMethod()
 
-    def initialize(self, edge: Edge, route: str) -> None:
+    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
+        """Called for each request, with what the route says. Some handlers take `collaborators` of their own."""
         self.edge = edge
         self.service = edge.service
         self.route = route
@@ -145,8 +147,8 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
-            # Tornado reads forms before a handler is asked, and here none are taken.
-            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""))
+            # Tornado reads forms before a handler is asked, and stumbles over those that are none.
+            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.takes)
         self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
