@@ -50,6 +50,17 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class Secret(click.ParamType[str]):
+    """A secret to sign with."""
+
+    name = "secret"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("is empty: give what the service was started with", param, ctx)
+        return str(value)
+
+
 @click.group()
 def command() -> None:
     """Talk to a running message service.
@@ -158,7 +169,12 @@ def follow(after: str | None, interval: float, url: str, api_key: str | None, as
 @click.option("--media", multiple=True, help="Address of a picture that is sent along; can be repeated.")
 @click.option("--sid", help="The text's MessageSid; give one twice, and see it stored once.")
 @click.option(
-    "--twilio-auth-token", envvar="LAB_TWILIO_AUTH_TOKEN", show_envvar=True, required=True, help="The service's token."
+    "--twilio-auth-token",
+    envvar="LAB_TWILIO_AUTH_TOKEN",
+    type=Secret(),
+    show_envvar=True,
+    required=True,
+    help="The service's token.",
 )
 @click.option(
     "--public-base-url",
@@ -199,6 +215,7 @@ def sms(
 @click.option(
     "--slack-signing-secret",
     envvar="LAB_SLACK_SIGNING_SECRET",
+    type=Secret(),
     show_envvar=True,
     required=True,
     help="The service's secret.",

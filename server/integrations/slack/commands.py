@@ -96,7 +96,7 @@ async def _list(parts: Parts, words: str) -> dict[str, Any]:
         raise Misunderstood(f"“{words}” is not a number of messages: write one such as /msg list 5")
     wanted = int(words or DEFAULT_LISTED)
     page = await parts.service.recent(min(wanted, blocks.MAX_MESSAGES))
-    return _page(page, f"The {len(page.messages)} newest messages:", "There are no messages yet.", wanted)
+    return _page(page, "The newest messages:", "There are no messages yet.", wanted)
 
 
 async def _since(command: Command, parts: Parts, words: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_the_signature_covers_the_exact_form(lab: RunningServer, given: dict[str
     assert_taken(post(lab, fields() | given))
 
 
-@pytest.mark.parametrize("query", ["?a=1&b=2", "?name=J%C3%BCrgen%20%2F+x", "?a", "?x=%2F&y=%25", "?u=http://[::1]/"])
+@pytest.mark.parametrize("query", ["?a=1&b=2", "?name=J%C3%BCrgen%20%2F+x", "?a", "?x=%2F&y=%25", "?u=http://x:1/"])
 def test_the_signature_covers_the_query(lab: RunningServer, query: str) -> None:
     assert_taken(post(lab, fields(), query=query))
     assert_problem(post(lab, fields(), query=query, signed_url=PUBLIC + PATH), 403)
