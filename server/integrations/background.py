@@ -56,9 +56,5 @@ class Background:
         self._tasks.discard(task)
         self._in_flight.leave()
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, Expected):
+        if error is not None and not isinstance(error, StoreUnavailable):  # that is told to the caller
             logging.error("work in the background failed", exc_info=error)
-
-
-# What whoever started the work tells the caller; the log needs no traceback of it.
-Expected = (StoreUnavailable,)

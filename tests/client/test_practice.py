@@ -38,7 +38,7 @@ def test_sms(practice: RunningServer) -> None:
     assert "nothing back" in said("sms", "--from", "+15005550006", "on my way")
     assert newest(practice) == ("on my way", "+•••••••0006", "sms")
     for _ in range(2):
-        said("sms", "--sid", "SM1", "--media", "https://api.twilio.com/m", "look")
+        said("sms", "--sid", "SM" + "1" * 32, "--media", "https://api.twilio.com/m", "look")
     assert len(requests.get(f"{practice.url}/messages").json()["messages"]) == 2
 
 

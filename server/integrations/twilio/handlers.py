@@ -1,12 +1,13 @@
 """Texts: SMS, MMS and WhatsApp, as Twilio passes them on."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import count, takewhile
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from twilio.request_validator import RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 
@@ -24,12 +25,25 @@ KEYWORDS = frozenset(
 )
 
 
+SID_PATTERN = "^[A-Z]{2}[0-9a-fA-F]{32}$"
+
+
+def _sid(value: str) -> str:
+    if not re.fullmatch(SID_PATTERN, value):
+        raise ValueError("is not the id of a text: it has two letters and 32 hex digits")
+    return value
+
+
 class SmsForm(BaseModel):
-    """What Twilio tells of a text. It sends more fields than these, and may add others."""
+    """What Twilio tells of a text. It sends more fields than these, and may add others.
+
+    Twilio signs names and values run together, so whoever has recorded a form could move characters from
+    one field to the next. An id of exactly this shape cannot grow or shrink by that and become another text.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    MessageSid: Annotated[str, Field(min_length=1, max_length=64)]
+    MessageSid: Annotated[str, AfterValidator(_sid), Field(json_schema_extra={"pattern": SID_PATTERN})]
     From: Annotated[str, Field(min_length=1)]
     Body: str = ""
     OptOutType: str | None = None

@@ -287,7 +287,8 @@ def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: RunningServer, stored
     [
         ({"MessageSid": ""}, "MessageSid"),
         ({"MessageSid": "x" * 65}, "MessageSid"),
-        ({"MessageSid": ["SM1", "SM2"]}, "MessageSid"),
+        ({"MessageSid": "SM1"}, "MessageSid"),
+        ({"MessageSid": ["SM" + "1" * 32, "SM" + "2" * 32]}, "MessageSid"),
         ({"Body": ["one", "two"]}, "Body"),
         ({"From": ""}, "From"),
         ({"From": "+" + "1" * 100}, "author"),
@@ -303,6 +304,21 @@ def test_what_cannot_be_a_message_is_named(
 
 
 # Once.
+
+
+@pytest.mark.parametrize("moved", ["longer", "shorter"])
+def test_characters_moved_between_fields_make_no_second_text(lab: RunningServer, stored: Stored, moved: str) -> None:
+    given = {"Body": "hello", "From": FROM, "MessageSid": sid(), "NumMedia": "0"}
+    assert_taken(post(lab, given))
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, given)
+    if moved == "longer":
+        given["MessageSid"] += "NumMedia" + given.pop("NumMedia")
+    else:
+        given["MessageSid"], rest = given["MessageSid"][:-1], given["MessageSid"][-1]
+        given[f"{rest}NumMedia"] = given.pop("NumMedia")
+    answer = requests.post(lab.url + PATH, data=given, headers={"X-Twilio-Signature": signature})
+    assert answer.status_code in (400, 403)
+    assert stored() == 1
 
 
 def test_a_replay_is_stored_once(lab: RunningServer, stored: Stored) -> None:
