@@ -50,6 +50,17 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class Secret(click.ParamType[str]):
+    """A secret to sign with."""
+
+    name = "secret"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("is empty: give what the service was started with", param, ctx)
+        return str(value)
+
+
 @click.group()
 def command() -> None:
     """Talk to a running message service.
@@ -61,6 +72,8 @@ def command() -> None:
       python -m client recent --limit 5
       python -m client since 10am
       python -m client follow --json
+      python -m client sms --from +15005550006 "on my way"
+      python -m client slack "/msg list 5"
     """
 
 
@@ -150,13 +163,110 @@ def follow(after: str | None, interval: float, url: str, api_key: str | None, as
             _echo([_json(message)] if as_json else rendering.threads([message], _answered(client, [message])))
 
 
+@command.command()
+@click.argument("text", default="")
+@click.option("--from", "sender", default="+15005550006", show_default=True, help="Number of who sends it.")
+@click.option("--media", multiple=True, help="Address of a picture that is sent along; can be repeated.")
+@click.option("--sid", help="The text's MessageSid; give one twice, and see it stored once.")
+@click.option(
+    "--twilio-auth-token",
+    envvar="LAB_TWILIO_AUTH_TOKEN",
+    type=Secret(),
+    show_envvar=True,
+    required=True,
+    help="The service's token.",
+)
+@click.option(
+    "--public-base-url",
+    envvar="LAB_PUBLIC_BASE_URL",
+    show_envvar=True,
+    help="What the service was told; --url if left out.",
+)
+@service
+def sms(
+    text: str,
+    sender: str,
+    media: tuple[str, ...],
+    sid: str | None,
+    twilio_auth_token: str,
+    public_base_url: str | None,
+    url: str,
+    api_key: str | None,
+) -> None:
+    """Send TEXT as a phone would, through Twilio; print what the phone gets back.
+
+    No account is needed, because this signs as Twilio does. The service must have been started with the
+    same LAB_TWILIO_AUTH_TOKEN (any word will do) and with LAB_PUBLIC_BASE_URL.
+
+    \b
+    Example:
+      python -m client sms --from +15005550006 "on my way"
+    """
+    from client import sms
+
+    with _errors_told():
+        back = sms.deliver(sms.signed(url, twilio_auth_token, sender, text, media, sid, public_base_url))
+    _echo(back or ["(delivered; the phone gets nothing back)"])
+
+
+@command.command()
+@click.argument("line")
+@click.option("--user", default="you", show_default=True, help="Name of who writes it.")
+@click.option(
+    "--slack-signing-secret",
+    envvar="LAB_SLACK_SIGNING_SECRET",
+    type=Secret(),
+    show_envvar=True,
+    required=True,
+    help="The service's secret.",
+)
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(0), help="How long to wait for an answer."
+)
+@json_option
+@service
+def slack(
+    line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, api_key: str | None
+) -> None:
+    """Give the command LINE as somebody in Slack would; print what the channel shows.
+
+    A LINE that does not begin with / is a mention of the app, which shows nothing. No account is needed,
+    because this signs as Slack does. The service must have been started with the same
+    LAB_SLACK_SIGNING_SECRET (any word will do), and with --slack-response-urls loopback, so that it may
+    send its answer to this command.
+
+    \b
+    Examples:
+      python -m client slack "/msg list 5"
+      python -m client slack "/msg since 10:00"
+    """
+    from client import slack
+
+    with _errors_told(), slack.channel() as channel:
+        if not line.startswith("/"):
+            slack.deliver(slack.mention(url.rstrip("/"), slack_signing_secret, line, user))
+            click.echo("(delivered; the channel shows nothing)")
+            return
+        slack.deliver(slack.command(url.rstrip("/"), slack_signing_secret, line, channel.response_url, user))
+        try:
+            answer = channel.answer(seconds)
+        except TimeoutError as error:
+            raise click.ClickException(f"{error}: the service's log says why") from error
+    _echo([json.dumps(answer)] if as_json else slack.lines(answer))
+
+
 @contextmanager
-def _client(url: str, api_key: str | None) -> Iterator[MessageClient]:
+def _errors_told() -> Iterator[None]:
     try:
-        with MessageClient(url, api_key) as client:
-            yield client
+        yield
     except ClientError as error:
         raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _client(url: str, api_key: str | None) -> Iterator[MessageClient]:
+    with _errors_told(), MessageClient(url, api_key) as client:
+        yield client
 
 
 def _show(client: MessageClient, messages: list[Message], as_json: bool) -> None:

@@ -100,6 +100,12 @@ class Transport:
         return answer
 
 
+def raise_for(response: requests.Response) -> None:
+    """Raises the error that `response` is, if it is one."""
+    if not response.ok:
+        raise _error(response, _json(response))
+
+
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         document = response.json()

@@ -13,14 +13,16 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 
-from server import background
+from server import tasks
 from server.admission import Admission
 from server.api import openapi
 from server.api.access import Access
 from server.api.base import MAX_BUFFERED
 from server.api.exchange import Edge
 from server.api.fast import IDLE_SECONDS, RECEIVE_SECONDS, FastPath
-from server.api.routes import application
+from server.api.routes import ROUTES, application
+from server.integrations.background import Background
+from server.integrations.routes import integrations
 from server.messages import MessageService
 from server.recent import TailCache, reader
 from server.settings import Settings
@@ -41,7 +43,7 @@ async def main(
     Raises `StoreUnavailable` if there is no database.
     """
     log_to_stderr(access_log=settings.access_log == "on")
-    store = Store(mongodb_uri, settings.database, settings.driver)
+    store = Store(mongodb_uri, settings.database, settings.driver, settings.show_numbers == "on")
     timeline = Timeline(store)
     await timeline.start()
 
@@ -52,26 +54,28 @@ async def main(
     admission = Admission(
         settings.write_limit, settings.client_limit, settings.max_waiting, lambda: service.waiting, settings.workers
     )
+    background = Background(in_flight)
+    routes = [*ROUTES, *integrations(settings, background)]
     edge = Edge(
         service=service,
         admission=admission,
         metrics=metrics,
         in_flight=in_flight,
         access=Access(dict(settings.api_keys)),
-        openapi=openapi.document(with_keys=bool(settings.api_keys)),
+        openapi=openapi.document(bool(settings.api_keys), routes),
     )
     work: list[Coroutine[Any, Any, None]] = [metrics.watch_event_loop()]
     if isinstance(newest, TailCache):
         work.append(newest.follow())
     if settings.fast_path == "on":
-        fast = FastPath(edge, application(edge))
+        fast = FastPath(edge, application(edge, routes))
         server = _server(fast)
         # Its own reaper takes the place of Tornado's timers, of which each request sets two.
         server.conn_params.header_timeout = server.conn_params.body_timeout = None
         work.append(fast.reap())
     else:
-        server = _server(application(edge))
-    tasks = [asyncio.create_task(each) for each in work]
+        server = _server(application(edge, routes))
+    running = [asyncio.create_task(each) for each in work]
     if isinstance(newest, TailCache):
         with contextlib.suppress(TimeoutError):  # without it the first readers would all go to the database
             await asyncio.wait_for(newest.filled.wait(), WARM_UP_SECONDS)
@@ -82,12 +86,13 @@ async def main(
     await stop.wait()
 
     server.stop()
+    background.stop()
     try:
         await asyncio.wait_for(in_flight.none_left(), DRAIN_SECONDS)
     except TimeoutError:
         logging.warning("%d requests were not finished within %s s and are dropped", in_flight.count, DRAIN_SECONDS)
     await server.close_all_connections()
-    await background.end(*tasks)
+    await tasks.end(*running)
     await store.close()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from server import mongod
-from server.settings import Settings, flag, from_environment
+from server.settings import Settings, flag, from_environment, is_secret, variable
 from server.store import drop_database
 
 START_SECONDS = 90.0
@@ -102,14 +102,19 @@ def start(log: Path, **settings: Any) -> RunningServer:
     if unknown := set(settings) - {each.name for each in fields(Settings)}:
         raise TypeError(f"the server has no setting {', '.join(sorted(unknown))}")
     command = [sys.executable, "-m", "server"]
+    environment = dict(os.environ)
     for name, value in (DEFAULTS | settings).items():
-        command += [flag(name), str(value)]
+        if is_secret(name):
+            environment[variable(name)] = str(value)
+        else:
+            command += [flag(name), str(value)]
     with log.open("ab") as stderr:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            env=environment,
             # Ctrl-C is for the caller, who stops its servers when it has cleaned up.
             start_new_session=True,
         )

@@ -11,6 +11,7 @@ MessageError
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,6 +112,13 @@ class Message:
     reply_to: str | None = None
     source: Source = "api"
     seq: int | None = None
+
+
+def masked(number: str) -> str:
+    """A phone number with most of its digits hidden: who knows it can still tell whose it is."""
+    digits = sum(each.isdecimal() for each in number)
+    hidden = digits - (4 if digits > 7 else 1)
+    return re.sub(r"\d", "\N{BULLET}", number, count=hidden) if hidden > 0 else number
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from itertools import islice
 
-from server import background
+from server import tasks
 from server.messages import MAX_LIMIT, Entry, Message, Messages, Page, Position, Reader
 from server.telemetry import phase
 from server.timeline import Timeline
@@ -219,7 +219,7 @@ class TailCache:
                         checking.result()  # raises why it ended
             finally:
                 if checking is not None:
-                    await background.end(checking)
+                    await tasks.end(checking)
 
     async def _fill_and_check(self) -> None:
         began = self._clock()

@@ -1,9 +1,12 @@
 """Every knob of the service, once: its flag, its LAB_ variable, its default and what it accepts."""
 
 import ipaddress
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 import limits
@@ -90,9 +93,52 @@ class ApiKeysParam(click.ParamType[ApiKeys]):
         return keys
 
 
+class Secret(click.ParamType[str]):
+    """A token or a secret. An empty one is refused: whoever knows that it is empty could sign with it."""
+
+    name = "secret"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch("[!-~]+", str(value)):
+            # The secret itself stays out of the message.
+            self.fail("is empty, or holds a space: give it whole, or leave it out to switch this off", param, ctx)
+        return str(value)
+
+
+class Url(click.ParamType[str]):
+    """The address of a service: a scheme, a host, and what else stands before the paths."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).rstrip("/")
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not re.fullmatch("[!-~]+", text) or set(text) & set("?#@"):
+            self.fail(f"{text!r} is not an address: write one such as https://lab.example.com", param, ctx)
+        return text
+
+
+class Switch(click.ParamType[str]):
+    """`on` or `off`, and the other words for them."""
+
+    name = "on|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return "on" if click.BOOL.convert(value, param, ctx) else "off"
+
+
 def knob(default: Any, help: str, type: Any = str) -> Any:
     """A dataclass field that is also a command-line flag and an environment variable."""
     return field(default=default, metadata={"help": help, "type": type})
+
+
+def secret(help: str) -> Any:
+    """A knob that holds a secret. Programs pass it on as a variable: other users can read a command line."""
+    return field(default=None, metadata={"help": f"{help} Better given as a variable.", "type": Secret()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +167,19 @@ class Settings:
     api_keys: tuple[tuple[str, str], ...] = knob(
         NO_KEYS, "Access keys as NAME:KEY,…; better given as LAB_API_KEYS.", ApiKeysParam()
     )
+    public_base_url: str | None = knob(
+        None, "Address under which others reach this service; Twilio's signatures cover it.", Url()
+    )
+    twilio_auth_token: str | None = secret("Auth token of the Twilio account whose texts become messages.")
+    show_numbers: str = knob("off", "Show the numbers of those who sent texts in full.", Switch())
+    slack_signing_secret: str | None = secret("Signing secret of the Slack app whose commands are obeyed.")
+    slack_bot_token: str | None = secret("Bot token of the Slack app, to learn the time zone of a user.")
+    slack_response_urls: str = knob(
+        "slack",
+        "Where answers to Slack commands may go: to Slack, or also to this machine, to practise.",
+        click.Choice(["slack", "loopback"]),
+    )
+    slack_api_url: str = knob("https://slack.com/api", "Slack's own interface.", Url())
     access_log: str = knob("on", "Log a line for each request.", click.Choice(["on", "off"]))
     allow_profiling: str = knob("off", "Let py-spy of the same user attach.", click.Choice(["on", "off"]))
     until_stdin_closes: str = knob(
@@ -132,6 +191,11 @@ class Settings:
             raise click.UsageError(
                 f"--address {self.address} is reachable by others, and this service has no access keys: "
                 "give it some with LAB_API_KEYS=name:key, or listen on a loopback address such as 127.0.0.1"
+            )
+        if self.twilio_auth_token and not self.public_base_url:
+            raise click.UsageError(
+                "Twilio signs the public address of this service along with each text: "
+                f"give it as {flag('public_base_url')}, or leave {flag('twilio_auth_token')} out"
             )
 
 
@@ -145,6 +209,22 @@ def variable(name: str) -> str:
     return "LAB_" + name.upper()
 
 
+def is_secret(name: str) -> bool:
+    """Whether the knob `name` belongs on no command line, and in no log."""
+    return next(
+        isinstance(each.metadata["type"], Secret | ApiKeysParam) for each in fields(Settings) if each.name == name
+    )
+
+
+class Option(click.Option):
+    """An option for which an empty variable is a value. Click itself would take an empty secret for none."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        if isinstance(self.type, Secret) and isinstance(self.envvar, str) and os.environ.get(self.envvar) == "":
+            return ""
+        return super().resolve_envvar_value(ctx)
+
+
 def options(*names: str) -> Callable[[Command], Command]:
     """Decorate a click command with the knobs `names`, or with all of them."""
     knobs = [each for each in fields(Settings) if not names or each.name in names]
@@ -154,6 +234,7 @@ def options(*names: str) -> Callable[[Command], Command]:
             command = click.option(
                 flag(each.name),
                 each.name,
+                cls=Option,
                 envvar=variable(each.name),
                 default=each.default,
                 type=each.metadata["type"],

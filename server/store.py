@@ -4,6 +4,7 @@ import inspect
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write
+from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
 from server.telemetry import phase
 
 Document = dict[str, Any]
@@ -46,10 +47,11 @@ COUNTER = {"_id": "messages"}
 class Store:
     """The collections `messages`, `counters` and `visits`. Belongs to the event loop it was made in.
 
-    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here.
+    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here. Unless
+    `show_numbers`, the numbers of those who sent texts leave it masked: all that is read passes `_message`.
     """
 
-    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor") -> None:
+    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor", show_numbers: bool = False) -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
             given = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
@@ -61,6 +63,7 @@ class Store:
         # Tells this process's writes from those of others.
         self._worker = secrets.token_hex(4)
         self._name = database
+        self._show_numbers = show_numbers
         self._database = self._client.get_database(
             database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
         )
@@ -81,7 +84,9 @@ class Store:
                 refusals = {index: refused.get(position) for position, index in enumerate(left)}
                 # Who took so long that a reader made the number void takes another.
                 left = [index for index, refusal in refusals.items() if _is_about("seq", refusal)]
-                outcomes |= {index: (_message(documents[index]), False) for index in refusals if not refusals[index]}
+                outcomes |= {
+                    index: (self._message(documents[index]), False) for index in refusals if not refusals[index]
+                }
                 spare = {index: each for index, each in refusals.items() if each and index not in left}
                 if spare:
                     await self.make_void([documents[index]["seq"] for index in spare])
@@ -91,18 +96,18 @@ class Store:
     async def get(self, id: str) -> Message | None:
         with phase("db"), _errors_translated():
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
-        return None if document is None else _message(document)
+        return None if document is None else self._message(document)
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
         with phase("db"), _errors_translated():
             below = await self._below(position)
             documents = await self._messages.find(below, sort=NEWEST_FIRST, limit=limit).to_list(limit)
-        return [_entry(document) for document in documents]
+        return [self._entry(document) for document in documents]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
         with phase("db"), _errors_translated():
             found = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
-            return [_entry(document) for document in await found.to_list(limit)]
+            return [self._entry(document) for document in await found.to_list(limit)]
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         with phase("db"), _errors_translated():
@@ -115,7 +120,7 @@ class Store:
         of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
         with phase("db"), _errors_translated():
             documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
-        return [_message(document) for document in documents]
+        return [self._message(document) for document in documents]
 
     async def first_since(self, since: datetime) -> int | None:
         with phase("db"), _errors_translated():
@@ -149,7 +154,7 @@ class Store:
                     change = await stream.try_next()
                     if change is not None and change["operationType"] != "insert":
                         break  # somebody works on the collection by hand
-                    yield None if change is None else _entry(change["fullDocument"])
+                    yield None if change is None else self._entry(change["fullDocument"])
         raise StoreUnavailable("messages were deleted: what is known of them has to be read again")
 
     async def add_visit(self) -> None:
@@ -222,7 +227,7 @@ class Store:
                     "this idempotency key came with another message before: take a new key for each message"
                 )
             else:
-                outcomes[index] = _message(before), True
+                outcomes[index] = self._message(before), True
         return outcomes
 
     async def _below(self, position: Position) -> Document:
@@ -237,6 +242,15 @@ class Store:
         if position.floor is not None:
             return {"seq": numbered | {"$gte": position.floor}}
         return {"$or": [{"seq": numbered}, {"seq": None}]} if numbered else {}
+
+    def _entry(self, document: Document) -> Entry:
+        return Void(document["seq"]) if document.get("void") else self._message(document)
+
+    def _message(self, document: Document) -> Message:
+        message = _message(document)
+        if self._show_numbers or message.source != "sms":
+            return message
+        return replace(message, author=masked(message.author))
 
 
 async def drop_database(mongodb_uri: str, database: str) -> None:
@@ -308,10 +322,6 @@ def _failure(refusal: Refusal) -> errors.WriteError:
 
 def _first_line(error: Exception) -> str:
     return str(error).split(", Timeout:")[0].split(" (configured timeouts:")[0].splitlines()[0]
-
-
-def _entry(document: Document) -> Entry:
-    return Void(document["seq"]) if document.get("void") else _message(document)
 
 
 def _message(document: Document) -> Message:

@@ -37,12 +37,15 @@ class Handler(RequestHandler):
     """The base of all handlers."""
 
     public = False  # answered without an access key, and without limit
+    takes = "application/json"  # the type of the body
     SUPPORTED_METHODS = AnyMethod()
 
-    def initialize(self, edge: Edge, route: str) -> None:
+    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
+        """Called for each request, with what the route says. Some handlers take `collaborators` of their own."""
         self.service = edge.service
         request_id = self.request.headers.get("X-Request-ID")
         self.exchange = Exchange(edge, self.request.method or "", route, request_id)
+        edge.in_flight.enter()
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -109,8 +112,8 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
-            # Tornado reads forms before a handler is asked, and here none are taken.
-            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""))
+            # Tornado reads forms before a handler is asked, and stumbles over those that are none.
+            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.takes)
         self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
@@ -129,8 +132,9 @@ class Handler(RequestHandler):
         return sent
 
     def _left(self, sent: "Future[None]") -> None:
+        """The whole answer is sent, or the caller has gone."""
         sent.exception()
-        self.exchange.left()
+        self.exchange.edge.in_flight.leave()
 
     def on_finish(self) -> None:
         self.exchange.answered(self.get_status())

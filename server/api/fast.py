@@ -7,11 +7,12 @@ header, is given on to the application, which answers it as if nothing had been 
 """
 
 import asyncio
+import functools
 import logging
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tornado.httputil import (
     HTTPConnection,
@@ -19,7 +20,6 @@ from tornado.httputil import (
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
     RequestStartLine,
-    ResponseStartLine,
 )
 from tornado.web import Application
 
@@ -36,6 +36,7 @@ LIST_WITH_LIMIT = "/messages?limit="
 IDLE_SECONDS = 75.0
 RECEIVE_SECONDS = 10.0
 REAP_SECONDS = 1.0
+STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 class ServerConnection(Protocol):
@@ -43,6 +44,22 @@ class ServerConnection(Protocol):
 
     async def close(self) -> None:
         """Close it, and wait until what it is doing has noticed."""
+
+
+class Prepared(NamedTuple):
+    """The answer with a page: its body, and the header lines that go with it and with a 304."""
+
+    page: Page
+    etag: str
+    known_lines: str
+    lines: str
+    body: bytes
+
+
+def _prepare(page: Page) -> Prepared:
+    etag, body = wire.etag(page), wire.encode(wire.page(page))
+    known = {"ETag": etag}
+    return Prepared(page, etag, _lines(known), _lines(known | _described("application/json", body)), body)
 
 
 class FastPath(HTTPServerConnectionDelegate):
@@ -55,7 +72,7 @@ class FastPath(HTTPServerConnectionDelegate):
     def __init__(self, edge: Edge, application: Application) -> None:
         self.edge = edge
         self.application = application
-        self._bodies: dict[int, tuple[Page, bytes]] = {}  # by limit; good for one page object
+        self._prepared: dict[int, Prepared] = {}  # by limit
         self._closes_at: dict[ServerConnection, float] = {}
         self._date = (0, "")
 
@@ -82,12 +99,12 @@ class FastPath(HTTPServerConnectionDelegate):
             for connection in [each for each, at in self._closes_at.items() if at < now]:
                 await connection.close()
 
-    def body(self, page: Page, limit: int) -> bytes:
-        """The page as JSON, made once: whoever keeps a page in memory gives the same object while nothing changes."""
-        kept = self._bodies.get(limit)
-        if kept is None or kept[0] is not page:
-            self._bodies[limit] = kept = (page, wire.encode(wire.page(page)))
-        return kept[1]
+    def prepared(self, page: Page, limit: int) -> Prepared:
+        """The answer with `page`, made once: who keeps a page in memory gives the same object until it changes."""
+        kept = self._prepared.get(limit)
+        if kept is None or kept.page is not page:
+            self._prepared[limit] = kept = _prepare(page)
+        return kept
 
     def date(self) -> str:
         """Now, for the Date header."""
@@ -146,7 +163,7 @@ class _Request(HTTPMessageDelegate):
     def _get(self) -> bool:
         """Answer with a list that is in memory; False if that is not possible."""
         edge, headers = self._fast.edge, self._headers
-        limit, seen = _limit(self._start_line.path), _number(headers.get("Lab-Seen", "0"))
+        limit, seen = _limit(self._start_line.path), _number(headers["Lab-Seen"]) if "Lab-Seen" in headers else 0
         page = None if limit is None or seen is None else edge.service.recent_kept(limit, seen)
         if limit is None or page is None:
             return False
@@ -157,15 +174,15 @@ class _Request(HTTPMessageDelegate):
         except (BadRequest, MessageError) as error:
             self._send_problem(exchange, error)
             return True
-        etag = wire.etag(page)
-        if parsing.is_known(etag, headers.get("If-None-Match")):
-            self._send(exchange, HTTPStatus.NOT_MODIFIED, {"ETag": etag}, b"")
+        answer = self._fast.prepared(page, limit)
+        if "If-None-Match" in headers and parsing.is_known(answer.etag, headers["If-None-Match"]):
+            self._send(exchange, HTTPStatus.NOT_MODIFIED, answer.known_lines, b"")
         else:
-            body = self._fast.body(page, limit)
-            self._send(exchange, HTTPStatus.OK, {"ETag": etag, "Content-Type": "application/json"}, body)
+            self._send(exchange, HTTPStatus.OK, answer.lines, answer.body)
         return True
 
     async def _post(self) -> None:
+        self._fast.edge.in_flight.enter()
         exchange = Exchange(self._fast.edge, "POST", LIST, self._headers.get("X-Request-ID"))
         exchange.phases = start_phases()
         try:
@@ -178,27 +195,30 @@ class _Request(HTTPMessageDelegate):
             self._send_problem(exchange, error)
         else:
             body = wire.encode(wire.message(message))
-            self._send(exchange, HTTPStatus.CREATED, more | {"Content-Type": "application/json"}, body)
+            self._send(exchange, HTTPStatus.CREATED, _lines(more | _described("application/json", body)), body)
+        finally:
+            self._fast.edge.in_flight.leave()
 
     def _send_problem(self, exchange: Exchange, error: Exception) -> None:
         said = problem(error)
-        headers = said.headers | {"Content-Type": "application/problem+json"}
-        self._send(exchange, said.status, headers, wire.encode(said.document()))
+        body = wire.encode(said.document())
+        headers = said.headers | _described("application/problem+json", body)
+        self._send(exchange, said.status, _lines(headers), body)
 
-    def _send(self, exchange: Exchange, status: HTTPStatus, headers: dict[str, str], body: bytes) -> None:
-        if status != HTTPStatus.NOT_MODIFIED:
-            headers["Content-Length"] = str(len(body))
-        given = HTTPHeaders({"Date": self._fast.date()} | headers | exchange.answer_headers())
-        body = b"" if self._start_line.method == "HEAD" else body
-        self._connection.write_headers(ResponseStartLine("HTTP/1.1", status, status.phrase), given, body)
+    def _send(self, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
+        lines += _lines(exchange.answer_headers())
+        head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
+        # Written as bytes, because no header here can hold what `write_headers` searches each one for.
+        self._connection.write(head if self._start_line.method == "HEAD" else head + body)
         self._connection.finish()
         exchange.answered(status)
-        exchange.left()
 
 
 def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
     """Whether this is a request that the fast path knows how to answer."""
-    if "Transfer-Encoding" in headers:
+    if start_line.version != "HTTP/1.1" or "Transfer-Encoding" in headers:
+        return False
+    if "Connection" in headers and headers["Connection"].lower() != "keep-alive":
         return False
     if start_line.method == "POST":
         length = headers.get("Content-Length", "")
@@ -209,6 +229,7 @@ def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
     )
 
 
+@functools.lru_cache(MAX_LIMIT)
 def _limit(path: str) -> int | None:
     """How many messages are asked for, None if this is not all that is asked."""
     if path == LIST:
@@ -219,3 +240,11 @@ def _limit(path: str) -> int | None:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
+def _described(content_type: str, body: bytes) -> dict[str, str]:
+    return {"Content-Type": content_type, "Content-Length": str(len(body))}
+
+
+def _lines(headers: dict[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

@@ -1,6 +1,6 @@
 """The description of the service at `/openapi.json` (OpenAPI 3.1), made from the models that validate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -30,30 +30,42 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Makes the request safe to repeat: the same key and body store one message.",
         "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
     },
+    "X-Twilio-Signature": {
+        "description": "Proves that Twilio sent this, as its documentation on webhook security says.",
+        "schema": {"type": "string"},
+    },
+    "X-Slack-Signature": {
+        "description": "Proves that Slack sent this, as its documentation on verifying requests says.",
+        "schema": {"type": "string"},
+    },
+    "X-Slack-Request-Timestamp": {
+        "description": "When Slack signed it, in Unix seconds: at most five minutes ago.",
+        "schema": {"type": "string"},
+    },
 }
 
 
-def document(with_keys: bool) -> dict[str, Any]:
-    """The whole description; `with_keys` if callers need an access key."""
-    schemas = _schemas()
+def document(with_keys: bool, routes: Sequence[Route] = ROUTES) -> dict[str, Any]:
+    """The whole description of `routes`; `with_keys` if callers need an access key."""
+    schemas = _schemas(routes)
     description: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Backend Lab: messages", "version": __version__},
-        "paths": {route.path: _path(route) for route in ROUTES if route.operations},
+        "paths": {route.path: _path(route) for route in routes if route.operations},
         "components": {"schemas": schemas},
     }
     if with_keys:
         description["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         description["security"] = [{"key": []}]
-        for route in ROUTES:
+        for route in routes:
             for operation in route.operations if route.handler.public else ():
                 description["paths"][route.path][operation.method]["security"] = []
     return description
 
 
-def _schemas() -> dict[str, Any]:
+def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
     models: set[type[BaseModel]] = {ProblemModel}
-    for operation in (each for route in ROUTES for each in route.operations):
+    for operation in (each for route in routes for each in route.operations):
         models |= {model for model in (operation.answer, operation.body) if model is not None}
     _, definitions = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)], ref_template=REFERENCE
@@ -79,7 +91,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _json(operation.body)}
+        described["requestBody"] = {"required": True, "content": _model(operation.body, operation.body_type)}
     return described
 
 
@@ -103,12 +115,12 @@ def _header_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
 
 def _content(operation: Operation) -> dict[str, Any]:
     if operation.answer is None:
-        return {"text/plain": {"schema": {"type": "string"}}}
-    return _json(operation.answer)
+        return {operation.answer_type: {"schema": {"type": "string"}}}
+    return _model(operation.answer, "application/json")
 
 
-def _json(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
+def _model(model: type[BaseModel], content_type: str) -> dict[str, Any]:
+    return {content_type: {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
 
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,18 +17,28 @@ SEEN_PATTERN = "^[0-9]{1,15}$"
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def wrong_type(content_type: str) -> BadRequest:
-    """The error for a body that is not JSON."""
+def wrong_type(content_type: str, wanted: str = "application/json") -> BadRequest:
+    """The error for a body that is not of the type `wanted`."""
     return BadRequest(
-        f"the body's type is {content_type or 'not given'}: send JSON, with Content-Type: application/json",
+        f"the body's type is {content_type or 'not given'}: send Content-Type: {wanted}",
         status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     )
 
 
+def expect_type(content_type: str, wanted: str) -> None:
+    """Raises `BadRequest` for a body that is not of the type `wanted`."""
+    if content_type.partition(";")[0].strip().lower() != wanted:
+        raise wrong_type(content_type, wanted)
+
+
 def body(content_type: str, content: bytes, model: type[Model]) -> Model:
     """The JSON object in a request body, as a `model`. Raises `BadRequest`."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise wrong_type(content_type)
+    expect_type(content_type, "application/json")
+    return validated(model, json_object(content), "the message")
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """The JSON object that is `content`. Raises `BadRequest`."""
     try:
         document = json.loads(
             content.decode("utf-8"), object_pairs_hook=_object_with_unique_keys, parse_constant=_not_a_json_number
@@ -40,7 +51,15 @@ def body(content_type: str, content: bytes, model: type[Model]) -> Model:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise BadRequest('the body is not a JSON object: send one such as {"text": "hello"}')
-    return _validated(model, document, "the message")
+    return document
+
+
+def form(content: bytes) -> dict[str, list[str]]:
+    """The fields of a form, blank ones too, each with its values in their order. Raises `BadRequest`."""
+    try:
+        return parse_qs(content.decode("utf-8"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadRequest("the form is not UTF-8: percent-encode it as UTF-8") from error
 
 
 def idempotency_key(header: str | None) -> str | None:
@@ -85,10 +104,11 @@ def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
             values[name] = given[0].decode("utf-8")
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name} is not UTF-8", ((name, "percent-encode it as UTF-8"),)) from error
-    return _validated(model, values, "the query")
+    return validated(model, values, "the query")
 
 
-def _validated(model: type[Model], values: dict[str, Any], what: str) -> Model:
+def validated(model: type[Model], values: dict[str, Any], what: str) -> Model:
+    """`values` as a `model`; `what` they are is said in the error. Raises `BadRequest`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,6 +1,8 @@
 """What is where, and what each request takes and answers, as data."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 from tornado.routing import Rule
@@ -14,7 +16,10 @@ from server.messages import NewMessage
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of a route, for the schema. `errors` are the statuses that its problems can have."""
+    """One method of a route, for the schema. `errors` are the statuses that its problems can have.
+
+    `answer` and `body` are None where there is no JSON or form to describe.
+    """
 
     method: str
     summary: str
@@ -22,17 +27,23 @@ class Operation:
     status: int = 200
     query: type[BaseModel] = queries.NoQuery
     body: type[BaseModel] | None = None
+    body_type: str = "application/json"
+    answer_type: str = "text/plain"  # of an answer that no model describes
     headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path, its handler, and what can be done there. `{id}` stands for the id of a message."""
+    """A path, its handler, and what can be done there. `{id}` stands for the id of a message.
+
+    `initialize` of the handler is given `collaborators`, beside what every handler is given.
+    """
 
     path: str
     handler: type[Handler]
     operations: tuple[Operation, ...] = field(default=())
+    collaborators: Mapping[str, Any] = field(default_factory=dict)
 
 
 ROUTES = [
@@ -88,13 +99,16 @@ ROUTES = [
 ]
 
 
-def application(edge: Edge) -> Application:
+def application(edge: Edge, routes: Iterable[Route] = ROUTES) -> Application:
     """The routes as a Tornado application."""
-    paths = [(route.path.replace("{id}", "([0-9a-fA-F]{24})"), route) for route in ROUTES]
+    paths = [(route.path.replace("{id}", "([0-9a-fA-F]{24})"), route) for route in routes]
     return Application(
         [
             Rule(MuchTooLarge(), TooLarge, {"edge": edge, "route": "too large"}),
-            *((path, route.handler, {"edge": edge, "route": route.path}) for path, route in paths),
+            *(
+                (path, route.handler, {"edge": edge, "route": route.path, **route.collaborators})
+                for path, route in paths
+            ),
         ],
         default_handler_class=NotFound,
         default_handler_args={"edge": edge, "route": "unknown"},

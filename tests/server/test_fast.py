@@ -14,7 +14,7 @@ import pytest_asyncio
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from server import background, launch
+from server import launch, tasks
 from server.api import fast
 from server.launch import RunningServer
 from tests.processes import mongod_of, stopped
@@ -243,7 +243,7 @@ async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     server.add_socket(listening)
     reaping = asyncio.create_task(path.reap())
     yield port
-    await background.end(reaping)
+    await tasks.end(reaping)
     server.stop()
     await server.close_all_connections()
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from migrations.runner import Database
-from server import background
+from server import tasks
 from server.messages import Entry, Message, MessageService, NewMessage, Page, Write
 from server.recent import TailCache
 from server.store import Store
@@ -206,7 +206,7 @@ async def services(
             timeline = Timeline(store)
             await timeline.start()
             tail = cache(store, timeline)
-            stack.push_async_callback(background.end, asyncio.create_task(tail.follow()))
+            stack.push_async_callback(tasks.end, asyncio.create_task(tail.follow()))
             built.append(MessageService(store, timeline, tail, writer(store)))
         yield built
 

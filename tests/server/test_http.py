@@ -135,6 +135,13 @@ def test_a_write_that_timed_out_is_not_said_to_be_undone_and_the_next_ones_work(
 # Metrics and the log.
 
 
+def test_invented_methods_are_counted_as_one(server: RunningServer) -> None:
+    for method in ("BREW", "STEW"):
+        ask(server, "/messages", method)
+    counted = re.findall(r'_count{method="(\w+)",route="/messages",status="405"} (\S+)', ask(server, "/metrics").text)
+    assert counted == [("other", "2.0")]
+
+
 def test_metrics_count_requests_by_method_route_and_status(server: RunningServer) -> None:
     for _ in range(3):
         ask(server, "/messages")

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from migrations.runner import Database
-from server import background
+from server import tasks
 from server.messages import Entry, Message, Page, Position, Reader, StoreUnavailable
 from server.recent import FRESH_SECONDS, TailCache, TtlCache, reader
 from server.store import Store
@@ -60,7 +60,7 @@ async def following(cache: TailCache) -> AsyncIterator[TailCache]:
         await asyncio.wait_for(cache.filled.wait(), 30)
         yield cache
     finally:
-        await background.end(task)
+        await tasks.end(task)
 
 
 @pytest_asyncio.fixture(params=["off", "ttl", "tail"])

@@ -1,0 +1,5 @@
+"""Where Twilio and Slack call."""
+
+SMS = "/integrations/twilio/sms"
+COMMANDS = "/integrations/slack/commands"
+EVENTS = "/integrations/slack/events"

@@ -1,0 +1,87 @@
+"""The routes of the integrations: those that are set up, and an explanation in the place of the others."""
+
+from http import HTTPStatus
+from typing import Any
+
+from server.api.base import Handler
+from server.api.exchange import Edge
+from server.api.problems import BadRequest
+from server.api.routes import Operation, Route
+from server.integrations.background import Background
+from server.integrations.paths import COMMANDS, EVENTS, SMS
+from server.integrations.slack.handlers import Commands, Events
+from server.integrations.slack.models import ChallengeModel, CommandForm, EventModel
+from server.integrations.slack.slack import Slack
+from server.integrations.twilio.handlers import FORM, Sms, SmsForm
+from server.settings import Settings, variable
+
+SLACK_HEADERS = ("X-Slack-Request-Timestamp", "X-Slack-Signature")
+
+
+class SwitchedOff(Handler):
+    """Answers where an integration would, if its secret had been given."""
+
+    public = True
+
+    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
+        super().initialize(edge, route)
+        self.secret: str = collaborators["secret"]
+
+    async def prepare(self) -> None:
+        raise BadRequest(
+            f"this is switched off: start the service with {variable(self.secret)} to switch it on",
+            status=HTTPStatus.NOT_FOUND,
+        )
+
+
+def integrations(settings: Settings, background: Background) -> list[Route]:
+    """The routes of Twilio and Slack, as `settings` have them."""
+    return [*_twilio(settings), *_slack(settings, background)]
+
+
+def _twilio(settings: Settings) -> list[Route]:
+    if settings.twilio_auth_token is None:
+        return [Route(SMS, SwitchedOff, collaborators={"secret": "twilio_auth_token"})]
+    operation = Operation(
+        "post",
+        "Twilio passes a text on, which is stored as a message",
+        None,
+        answer_type="text/xml",
+        body=SmsForm,
+        body_type=FORM,
+        headers=("X-Twilio-Signature",),
+        errors=(400, 403, 413, 415, 429),
+    )
+    collaborators = {"auth_token": settings.twilio_auth_token, "public_base_url": settings.public_base_url}
+    return [Route(SMS, Sms, (operation,), collaborators)]
+
+
+def _slack(settings: Settings, background: Background) -> list[Route]:
+    if settings.slack_signing_secret is None:
+        off = {"secret": "slack_signing_secret"}
+        return [Route(COMMANDS, SwitchedOff, collaborators=off), Route(EVENTS, SwitchedOff, collaborators=off)]
+    slack = Slack(
+        settings.slack_signing_secret,
+        settings.slack_bot_token,
+        settings.slack_api_url,
+        to_this_machine=settings.slack_response_urls == "loopback",
+    )
+    command = Operation(
+        "post",
+        "Somebody in Slack gives the command /msg; the result goes to its response_url",
+        None,
+        body=CommandForm,
+        body_type=FORM,
+        headers=SLACK_HEADERS,
+        errors=(400, 413, 415),
+    )
+    event = Operation(
+        "post",
+        "Somebody in Slack mentions the app, which is stored as a message",
+        ChallengeModel,
+        body=EventModel,
+        headers=SLACK_HEADERS,
+        errors=(400, 413, 415, 429),
+    )
+    collaborators = {"slack": slack, "background": background}
+    return [Route(COMMANDS, Commands, (command,), collaborators), Route(EVENTS, Events, (event,), collaborators)]

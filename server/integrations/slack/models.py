@@ -1,0 +1,35 @@
+"""What Slack sends: validated by these models, and described by them in the schema."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CommandForm(BaseModel):
+    """A slash command. Slack sends more fields than these, and may add others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    text: str = ""
+    user_id: Annotated[str, Field(min_length=1, max_length=80)]
+    user_name: Annotated[str, Field(max_length=80)] = ""
+    response_url: str = ""
+    trigger_id: Annotated[str, Field(max_length=255)] = ""
+
+
+class EventModel(BaseModel):
+    """An outer event, or Slack's question whether this address is ours (`url_verification`)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str
+    challenge: str = ""
+    event_id: Annotated[str, Field(max_length=255)] = ""
+    event: dict[str, Any] = {}
+    authorizations: list[dict[str, Any]] = []
+
+
+class ChallengeModel(BaseModel):
+    """The answer to `url_verification`."""
+
+    challenge: str

@@ -1,0 +1,42 @@
+"""Times as people write them in a chat. Everything but "ago" is the standard library's to read."""
+
+import re
+from datetime import UTC, datetime, time, timedelta
+
+AGO = re.compile(r"(\d{1,5})\s*([mhdw])")
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+CLOCKS = ("%H:%M", "%I%p", "%I:%M%p")
+EXAMPLES = "10:00, 10am, yesterday, 2h, or 2024-02-29T12:00:00Z"
+
+
+def parse(text: str, now: datetime) -> datetime:
+    """When `text` was, for somebody whose clock shows `now`, which is aware and in their time zone.
+
+    A time of day is the last one there was, a day its beginning. Raises `ValueError` that shows what can
+    be written.
+    """
+    written = text.strip().lower()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if written in ("today", "yesterday"):
+        return midnight - timedelta(days=written == "yesterday")
+    try:
+        if match := AGO.fullmatch(written):
+            return now - timedelta(**{UNITS[match[2]]: int(match[1])})
+        if clock := _clock(written.replace(" ", "")):
+            today = datetime.combine(now.date(), clock, now.tzinfo)
+            return today if today <= now else today - timedelta(days=1)
+        when = datetime.fromisoformat(text.strip().upper())
+        when = when if when.tzinfo else when.replace(tzinfo=now.tzinfo)
+        when.astimezone(UTC)  # refuses what is before the first day that UTC can name
+        return when
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"“{text}” is not a time: write one such as {EXAMPLES}") from error
+
+
+def _clock(written: str) -> time | None:
+    for clock in CLOCKS:
+        try:
+            return datetime.strptime(written, clock).time()
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,1 @@
+"""Texts, which Twilio receives and passes on."""

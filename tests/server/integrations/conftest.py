@@ -1,0 +1,47 @@
+"""A service with both integrations switched on, and secrets of no account."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from client.slack import Channel, channel
+from migrations.runner import Database
+from server import launch
+from server.launch import RunningServer
+
+TOKEN = "a-token-of-nobody"
+SECRET = "a-secret-of-nobody"
+PUBLIC = "https://lab.example.com:8443/behind/a%20proxy"
+ON = {
+    "twilio_auth_token": TOKEN,
+    "public_base_url": PUBLIC,
+    "slack_signing_secret": SECRET,
+    "slack_response_urls": "loopback",
+}
+Stored = Callable[[], int]
+
+
+@pytest.fixture(scope="module")
+def lab(mongodb_uri: str, shared_db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all tests of a module. Its log may hold no number, no secret and no traceback."""
+    log = tmp_path_factory.mktemp("integrations") / "server.log"
+    with launch.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on", **ON) as server:
+        yield server
+    said = log.read_text()
+    assert "5005550006" not in said
+    assert TOKEN not in said
+    assert SECRET not in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def stored(shared_db: Database) -> Stored:
+    """How many messages have been stored since."""
+    before = shared_db.messages.count_documents({"void": None})
+    return lambda: shared_db.messages.count_documents({"void": None}) - before
+
+
+@pytest.fixture
+def slack_channel() -> Iterator[Channel]:
+    with channel() as open_channel:
+        yield open_channel

@@ -1,0 +1,383 @@
+"""Texts: what becomes a message, once, and what is refused. Signed with Twilio's own library."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+from twilio.request_validator import RequestValidator
+
+from migrations.runner import Database
+from server import launch, mongod
+from server.api import parsing
+from server.integrations.twilio.handlers import KEYWORDS, Form, is_authentic
+from server.launch import RunningServer
+from tests.conftest import StartServer
+from tests.processes import mongod_of, stopped
+from tests.server.answers import assert_problem
+from tests.server.integrations.conftest import ON, PUBLIC, TOKEN, Stored
+from tests.waiting import eventually
+
+PATH = "/integrations/twilio/sms"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+FROM = "+15005550006"
+EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response />'
+
+
+class Fields(dict[str, list[str]]):
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
+
+
+def sid() -> str:
+    return f"SM{next(NUMBERS):032x}"
+
+
+NUMBERS = iter(range(10**9))
+
+
+def fields(**given: str) -> dict[str, str]:
+    return {"MessageSid": sid(), "From": FROM, "To": "+15005550000", "Body": "hello", "NumMedia": "0"} | given
+
+
+def post(
+    server: RunningServer,
+    given: dict[str, Any],
+    *,
+    query: str = "",
+    signed_url: str | None = None,
+    token: str = TOKEN,
+    headers: dict[str, str] | None = None,
+) -> requests.Response:
+    """Send a form as Twilio does. Values may be lists, for fields that are repeated."""
+    as_lists = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
+    url = (PUBLIC + PATH + query) if signed_url is None else signed_url
+    signature = RequestValidator(token).compute_signature(url, Fields(as_lists))
+    return requests.post(
+        server.url + PATH + query,
+        data=urlencode(given, doseq=True).encode(),
+        headers=FORM | {"X-Twilio-Signature": signature} | (headers or {}),
+    )
+
+
+def newest(server: RunningServer) -> dict[str, Any]:
+    found: dict[str, Any] = requests.get(f"{server.url}/messages", params={"limit": 1}).json()["messages"][0]
+    return found
+
+
+def stored_texts(server: RunningServer) -> list[str]:
+    return [each["text"] for each in requests.get(f"{server.url}/messages").json()["messages"]]
+
+
+def assert_taken(answer: requests.Response) -> None:
+    assert (answer.status_code, answer.text) == (200, EMPTY_TWIML)
+    assert answer.headers["Content-Type"] == "text/xml"
+
+
+# The signature.
+
+
+def test_the_example_in_twilios_documentation() -> None:
+    url = "https://example.com/myapp.php?foo=1&bar=2"
+    form = Form(
+        CallSid=["CA1234567890ABCDE"],
+        Caller=["+14158675310"],
+        Digits=["1234"],
+        From=["+14158675310"],
+        To=["+18005551212"],
+    )
+    assert is_authentic("12345", url, form, "L/OH5YylLD5NRKLltdqwSvS0BnU=")
+    assert not is_authentic("12345", url, form, "L/OH5YylLD5NRKLltdqwSvS0BnV=")
+    assert not is_authentic("12346", url, form, "L/OH5YylLD5NRKLltdqwSvS0BnU=")
+
+
+def test_the_example_in_the_tests_of_twilios_library() -> None:
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    body = b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309"
+    assert is_authentic("12345", url, Form(parsing.form(body)), "RSOYDt4T1cUTdK1PDd93/VVr8B8=")
+
+
+@pytest.mark.parametrize("signature", [None, "", "x", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 28])
+def test_nothing_is_authentic_without_a_signature_or_a_token(signature: str | None) -> None:
+    assert not is_authentic(TOKEN, PUBLIC, Form(), signature)
+    assert not is_authentic("", PUBLIC, Form(), RequestValidator("").compute_signature(PUBLIC, {}))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"Body": "", "Blank": "", "MediaUrl0": "https://api.twilio.com/m"}, id="blank fields"),
+        pytest.param({"Körper": "grün & <b>100 %</b> + mehr"}, id="characters that are escaped"),
+        pytest.param({"ChannelMetadata": '{"new": "tomorrow"}', "$gt": "1"}, id="fields of tomorrow"),
+        pytest.param({"Repeated": ["b", "a", "b"]}, id="a field that is repeated"),
+        pytest.param({"Body": "  spaces around  \r\n"}, id="spaces at the ends"),
+        pytest.param({"Body": "a\0b\x07c"}, id="control characters"),
+    ],
+)
+def test_the_signature_covers_the_exact_form(lab: RunningServer, given: dict[str, Any]) -> None:
+    assert_taken(post(lab, fields() | given))
+
+
+@pytest.mark.parametrize("query", ["?a=1&b=2", "?name=J%C3%BCrgen%20%2F+x", "?a", "?x=%2F&y=%25", "?u=http://x:1/"])
+def test_the_signature_covers_the_query(lab: RunningServer, query: str) -> None:
+    assert_taken(post(lab, fields(), query=query))
+    assert_problem(post(lab, fields(), query=query, signed_url=PUBLIC + PATH), 403)
+
+
+def test_the_port_may_be_missing_from_what_is_signed(lab: RunningServer) -> None:
+    assert_taken(post(lab, fields(), signed_url=PUBLIC.replace(":8443", "") + PATH))
+
+
+def test_another_order_of_the_fields_is_the_same_form(lab: RunningServer, stored: Stored) -> None:
+    given = fields()
+    assert_taken(post(lab, given))
+    assert_taken(post(lab, dict(reversed(given.items()))))
+    assert stored() == 1
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        "",
+        "x",
+        "=" * 28,
+        "\xe9" * 28,
+        "A" * 10_000,
+        RequestValidator("").compute_signature(PUBLIC + PATH, fields()),
+    ],
+)
+def test_without_a_good_signature_it_is_forbidden(lab: RunningServer, stored: Stored, signature: str | None) -> None:
+    headers = FORM if signature is None else FORM | {"X-Twilio-Signature": signature.encode("latin-1")}
+    assert_problem(requests.post(lab.url + PATH, data=fields(), headers=headers), 403)
+    assert stored() == 0
+
+
+@pytest.mark.parametrize(
+    "changed", [{"Body": "forged"}, {"From": "+15005550007"}, {"MessageSid": "SM1"}, {"Added": ""}, {"Body": "hello "}]
+)
+def test_a_form_that_was_changed_is_forbidden(lab: RunningServer, stored: Stored, changed: dict[str, str]) -> None:
+    given = fields()
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, given)
+    answer = requests.post(lab.url + PATH, data=given | changed, headers={"X-Twilio-Signature": signature})
+    assert_problem(answer, 403)
+    assert stored() == 0
+
+
+@pytest.mark.parametrize(
+    "url", [PATH, "https://lab.example.com" + PATH, PUBLIC + "/messages", PUBLIC.replace("https", "http") + PATH]
+)
+def test_a_signature_for_another_address_is_forbidden(lab: RunningServer, url: str) -> None:
+    assert_problem(post(lab, fields(), signed_url=url), 403)
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"Body=%FF", b"Body=%ED%A0%BD", b'{"Body": "x"}', b"", b"&" * 900, b"a=1&" * 900]
+)
+def test_what_is_no_form_of_twilios_is_forbidden(lab: RunningServer, body: bytes) -> None:
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, {"Body": "x"})
+    assert_problem(requests.post(lab.url + PATH, data=body, headers=FORM | {"X-Twilio-Signature": signature}), 403)
+
+
+def test_another_type_is_refused_signed_or_not(lab: RunningServer) -> None:
+    assert_problem(post(lab, fields(), headers={"Content-Type": "text/plain"}), 415)
+    assert_problem(requests.post(lab.url + PATH, json={"Body": "x"}), 403)
+    assert_problem(post(lab, fields(), headers={"Content-Encoding": "gzip"}), 415)
+
+
+def test_other_methods_and_long_bodies_are_refused(lab: RunningServer) -> None:
+    assert requests.get(lab.url + PATH).headers["Allow"] == "POST"
+    assert_problem(requests.get(lab.url + PATH), 405)
+    assert_problem(post(lab, fields(Body="x" * 70_000)), 413)
+
+
+# What a text becomes.
+
+
+def test_a_text_is_a_message_like_any_other(lab: RunningServer, shared_db: Database) -> None:
+    requests.post(f"{lab.url}/messages", json={"text": "the same", "author": "mia"})
+    assert_taken(post(lab, fields(Body="the same")))
+    texted, posted = requests.get(f"{lab.url}/messages", params={"limit": 2}).json()["messages"]
+    assert (texted["text"], texted["source"]) == ("the same", "sms")
+    assert posted["source"] == "api"
+    documents = list(shared_db.messages.find({"text": "the same"}, {"_id": 0, "seq": 0, "created_at": 0}))
+    assert documents[0] == {"text": "the same", "author": "mia", "source": "api"}
+    kept = {name: value for name, value in documents[1].items() if name not in ("dedupe", "fingerprint")}
+    assert kept == {"text": "the same", "author": FROM, "source": "sms"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\N{GRINNING FACE}\N{FAMILY}", id="emoji"),
+        pytest.param("x" * 1600, id="1,600 characters"),
+        pytest.param("a\0b", id="NUL"),
+        pytest.param("<Response><Message>hi</Message></Response> & <b>", id="markup"),
+        pytest.param('{"$gt": ""}', id="operator"),
+        pytest.param("  spaces  \r\n", id="spaces"),
+        pytest.param("Stop it, please", id="stop among others"),
+    ],
+)
+def test_the_text_is_kept_exactly_as_sent(lab: RunningServer, text: str) -> None:
+    assert_taken(post(lab, fields(Body=text)))
+    assert newest(lab)["text"] == text
+
+
+@pytest.mark.parametrize("body", ["", "look"])
+def test_media_are_lines_of_the_text(lab: RunningServer, body: str) -> None:
+    urls = ["https://api.twilio.com/2010-04-01/Media/ME1", "https://api.twilio.com/2010-04-01/Media/ME2"]
+    assert_taken(
+        post(lab, fields(Body=body, NumMedia="2", MediaUrl0=urls[0], MediaUrl1=urls[1], MediaContentType0="image/png"))
+    )
+    assert newest(lab)["text"].splitlines() == [*filter(None, [body]), *urls]
+
+
+def test_a_text_without_a_body(lab: RunningServer, stored: Stored) -> None:
+    without = {name: value for name, value in fields().items() if name != "Body"}
+    assert_taken(post(lab, without | {"NumMedia": "1", "MediaUrl0": "https://api.twilio.com/m"}))
+    assert stored() == 1
+
+
+@pytest.mark.parametrize("body", ["", "  ", "\n"])
+def test_a_text_of_nothing_is_taken_and_not_stored(lab: RunningServer, stored: Stored, body: str) -> None:
+    assert_taken(post(lab, fields(Body=body)))
+    assert stored() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (FROM, "+•••••••0006"),
+        ("whatsapp:+15005550006", "whatsapp:+•••••••0006"),
+        ("12345", "••••5"),
+        ("Amazon", "Amazon"),
+    ],
+)
+def test_the_number_is_masked(lab: RunningServer, number: str, shown: str) -> None:
+    assert_taken(post(lab, fields(From=number)))
+    message = newest(lab)
+    assert message["author"] == shown
+    assert requests.get(f"{lab.url}/messages/{message['id']}").json()["author"] == shown
+    after = requests.get(f"{lab.url}/messages", params={"since": message["created_at"]}).json()["messages"]
+    assert shown in {each["author"] for each in after}
+
+
+def test_the_number_is_shown_if_wanted_and_masked_again(start_server: StartServer) -> None:
+    for show, author in (("on", FROM), ("1", FROM), ("off", "+•••••••0006")):
+        server = start_server(**ON, show_numbers=show)
+        assert_taken(post(server, fields()))
+        assert {each["author"] for each in requests.get(f"{server.url}/messages").json()["messages"]} == {author}
+
+
+@pytest.mark.parametrize("word", [*sorted(KEYWORDS), "STOP", " Stop\n", "Help", "START"])
+def test_what_twilio_answers_itself_is_not_stored(lab: RunningServer, stored: Stored, word: str) -> None:
+    assert_taken(post(lab, fields(Body=word)))
+    assert stored() == 0
+
+
+def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: RunningServer, stored: Stored) -> None:
+    assert_taken(post(lab, fields(Body="arrêt", OptOutType="STOP")))
+    assert stored() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"MessageSid": ""}, "MessageSid"),
+        ({"MessageSid": "x" * 65}, "MessageSid"),
+        ({"MessageSid": "SM1"}, "MessageSid"),
+        ({"MessageSid": ["SM" + "1" * 32, "SM" + "2" * 32]}, "MessageSid"),
+        ({"Body": ["one", "two"]}, "Body"),
+        ({"From": ""}, "From"),
+        ({"From": "+" + "1" * 100}, "author"),
+        ({"Body": "x" * 4001}, "text"),
+        ({f"MediaUrl{number}": "https://api.twilio.com/" + "m" * 100 for number in range(100)}, "text"),
+    ],
+)
+def test_what_cannot_be_a_message_is_named(
+    lab: RunningServer, stored: Stored, given: dict[str, Any], field: str
+) -> None:
+    assert_problem(post(lab, fields() | given), 400, field)
+    assert stored() == 0
+
+
+# Once.
+
+
+@pytest.mark.parametrize("moved", ["longer", "shorter"])
+def test_characters_moved_between_fields_make_no_second_text(lab: RunningServer, stored: Stored, moved: str) -> None:
+    given = {"Body": "hello", "From": FROM, "MessageSid": sid(), "NumMedia": "0"}
+    assert_taken(post(lab, given))
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, given)
+    if moved == "longer":
+        given["MessageSid"] += "NumMedia" + given.pop("NumMedia")
+    else:
+        given["MessageSid"], rest = given["MessageSid"][:-1], given["MessageSid"][-1]
+        given[f"{rest}NumMedia"] = given.pop("NumMedia")
+    answer = requests.post(lab.url + PATH, data=given, headers={"X-Twilio-Signature": signature})
+    assert answer.status_code in (400, 403)
+    assert stored() == 1
+
+
+def test_a_replay_is_stored_once(lab: RunningServer, stored: Stored) -> None:
+    given = fields()
+    for _ in range(3):
+        assert_taken(post(lab, given))
+    assert_taken(post(lab, given | {"Body": "another text under the same id"}))
+    assert stored() == 1
+
+
+def test_many_at_once_on_two_servers_are_stored_once(start_server: StartServer, migrated: Database) -> None:
+    servers = [start_server(**ON), start_server(**ON)]
+    given = fields()
+    with ThreadPoolExecutor(16) as pool:
+        for answer in pool.map(lambda number: post(servers[number % 2], given), range(32)):
+            assert_taken(answer)
+    assert migrated.messages.count_documents({"void": None}) == 1
+
+
+def test_ids_of_texts_and_idempotency_keys_do_not_meet(lab: RunningServer, stored: Stored) -> None:
+    id = sid()
+    for key in (id, f"sms:{id}"):
+        requests.post(f"{lab.url}/messages", json={"text": "x"}, headers={"Idempotency-Key": key})
+    assert_taken(post(lab, fields(MessageSid=id)))
+    assert stored() == 3
+
+
+def test_while_the_database_is_away_it_is_503_and_the_replay_is_stored_once(data_dir: Path, tmp_path: Path) -> None:
+    with (
+        mongod.running(data_dir) as uri,
+        launch.running(tmp_path / "log", mongodb_uri=f"{uri}&timeoutMS=1000", data_dir=data_dir, **ON) as server,
+    ):
+        launch.migrate(uri, "backend_lab")
+        assert_taken(post(server, fields(Body="opens the connection")))
+        given = fields(Body="in the dark")
+        with stopped(mongod_of(data_dir)):
+            answer = post(server, given)
+            assert_problem(answer, 503)
+            assert answer.headers["Retry-After"]
+        eventually(lambda: post(server, given).status_code == 200)
+        # It is shown when the number that was taken for the first attempt has been given up.
+        eventually(lambda: stored_texts(server) == ["in the dark", "opens the connection"])
+
+
+def test_texts_count_as_writes(start_server: StartServer) -> None:
+    server = start_server(**ON, write_limit="1/hour")
+    assert_problem(requests.post(server.url + PATH, data=fields()), 403)
+    assert_taken(post(server, fields()))
+    assert_problem(post(server, fields()), 429)
+
+
+# Settings.
+
+
+def test_without_a_token_it_is_not_there(shared_server: RunningServer) -> None:
+    for answer in (post(shared_server, fields()), requests.get(shared_server.url + PATH)):
+        assert "LAB_TWILIO_AUTH_TOKEN" in assert_problem(answer, 404)["detail"]
+
+
+def test_it_needs_no_access_key(start_server: StartServer) -> None:
+    server = start_server(**ON, api_keys="mia:a-key-of-mia")
+    assert_taken(post(server, fields()))
