@@ -34,7 +34,7 @@ def command(**flags: Any) -> None:
     try:
         with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
             if settings.mongodb_uri is None:
-                launch.migrate(uri, settings.database)
+                _migrate(uri, settings.database)
             asyncio.run(main(settings, sockets, uri))
     except (mongod.MongodError, launch.LaunchError) as error:
         raise click.ClickException(str(error)) from error
@@ -54,6 +54,14 @@ def _bind(settings: Settings) -> list[socket.socket]:
         else:
             why = f"cannot listen on {settings.address} port {settings.port}: {error.strerror}"
         raise click.ClickException(why) from error
+
+
+def _migrate(uri: str, database: str) -> None:
+    """Bring the embedded database up to date. The service can do without: it reads what is there."""
+    try:
+        launch.migrate(uri, database)
+    except launch.LaunchError as error:
+        click.echo(f"{error}; serving it as it is", err=True)
 
 
 def _without_password(mongodb_uri: str | None) -> str:

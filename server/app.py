@@ -22,6 +22,7 @@ from server.settings import Settings
 from server.store import Store
 from server.telemetry import InFlight, Metrics, log_to_stderr
 from server.timeline import Timeline
+from server.versions import log_pending
 
 DRAIN_SECONDS = 8.0
 
@@ -32,6 +33,7 @@ async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: st
     store = Store(mongodb_uri, settings.database, settings.driver)
     timeline = Timeline(store)
     await timeline.start()
+    log_pending(await store.data_version())
 
     service = MessageService(store, timeline, reader(settings.cache, timeline))
     in_flight = InFlight()
