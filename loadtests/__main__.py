@@ -8,10 +8,13 @@ import click
 import requests as http
 
 from loadtests import ingest
+from loadtests import migration as live
 from loadtests.experiment import new_folder
 from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust
 from loadtests.scenarios import SCENARIOS
+from server.launch import LaunchError
+from server.mongod import MongodError
 
 TITLES = {
     "requests_per_s": "successful requests/s",
@@ -36,6 +39,7 @@ def command() -> None:
     Examples:
       python -m loadtests run reads
       python -m loadtests run mixed --rate 300 --seconds 30 --json
+      python -m loadtests migration
     """
 
 
@@ -88,6 +92,20 @@ def run(
     click.echo(f"{'run folder':40} {folder}")
     if summary["void"]:
         click.echo(f"Do not quote this as the service's rate or latency: {summary['void']}.", err=True)
+
+
+@command.command()
+@click.option("--messages", default=1_000_000, show_default=True, type=click.IntRange(1), help="To be migrated.")
+@click.option("--rounds", default=6, show_default=True, type=click.IntRange(2), help="Pairs with and without.")
+@click.option("--rate", default=200.0, show_default=True, type=click.FloatRange(1), help="Requests per second.")
+@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1), help="How long a round measures.")
+def migration(messages: int, rounds: int, rate: float, seconds: float) -> None:
+    """Measure a migration beside a bare updateMany, and what live requests notice of it. Takes minutes."""
+    try:
+        click.echo(live.speed(min(messages, 100_000), rounds))
+        click.echo(str(live.measure(messages, rounds, Load("mixed", 16, seconds, 2.0, rate), new_folder("migration"))))
+    except (RunError, ingest.IngestError, LaunchError, MongodError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

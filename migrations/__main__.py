@@ -228,7 +228,7 @@ def _database(place: dict[str, Any]) -> Iterator[runner.Database]:
     except (runner.MigrationError, mongod.MongodError) as error:
         raise click.ClickException(str(error)) from error
     except PyMongoError as error:
-        reason = str(error).split(", Timeout:")[0].split(", full error:")[0]
+        reason = str(error).split(", Timeout:")[0].split(", full error:")[0].split(" (configured")[0]
         raise click.ClickException(
             f"MongoDB did not do it ({reason}): start it, or correct {flag('mongodb_uri')}"
         ) from error

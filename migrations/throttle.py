@@ -24,7 +24,7 @@ SMALLEST, FIRST, LARGEST = 50, 500, 5000
 REST = 4.0
 ALONE_SECONDS = 0.2  # a limit all the same: somebody may come while the batch runs
 LAG_SECONDS = 10.0
-UNSEEN = ("STARTUP", "UNKNOWN", "DOWN", "REMOVED", "ARBITER")
+CARRY_DATA = ("PRIMARY", "SECONDARY", "RECOVERING")
 
 
 class Throttle:
@@ -77,7 +77,5 @@ def _lag(database: Database) -> float:
 
 def lag(status: Document) -> float:
     """Seconds by which the slowest member that can be reached is behind, from `replSetGetStatus`."""
-    times: list[datetime] = [
-        member["optimeDate"] for member in status["members"] if not member["stateStr"].startswith(UNSEEN)
-    ]
+    times: list[datetime] = [member["optimeDate"] for member in status["members"] if member["stateStr"] in CARRY_DATA]
     return (max(times) - min(times)).total_seconds() if times else 0.0

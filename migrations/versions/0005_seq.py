@@ -18,7 +18,7 @@ added messages while it ran: those then get their place in the order of time.
 import functools
 import time
 
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 
 from migrations.backfill import Sweeps, Work, walk
@@ -28,6 +28,7 @@ from migrations.throttle import Throttle
 
 UNNUMBERED = {"seq": None}
 COUNTED_DOWN = {"seq": {"$lte": 0}}
+AT_ONCE = 1000  # each looks for its place among all: the cost grows with the square
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 
 
@@ -44,11 +45,11 @@ class CountDown:
         throttle, sweeps = Throttle(database, "messages", work.limit), Sweeps("messages")
         work.begin(self.touches(database))
         while not self.is_done(database):
-            began, size = time.perf_counter(), throttle.size
+            began, size = time.perf_counter(), min(throttle.size, AT_ONCE)
             numbered = work.batch(functools.partial(_number, database, size))
             if numbered < size:
                 sweeps.again()
-            throttle.rest(time.perf_counter() - began, own_operations=numbered + 3)
+            throttle.rest(time.perf_counter() - began, own_operations=4)
         return f"{work.done} messages got their number"
 
     def down(self, database: Database, work: Work) -> str:
@@ -66,15 +67,15 @@ def _number(database: Database, size: int, session: ClientSession) -> int:
     """Number the `size` newest messages that have none, below the lowest number of an old message."""
     messages = database.messages
     lowest = messages.find_one(COUNTED_DOWN, {"seq": True}, sort=[("seq", ASCENDING)], session=session)
-    below = lowest["seq"] if lowest else 1
+    next_number = lowest["seq"] - 1 if lowest else 0
     unnumbered = messages.find(
         UNNUMBERED, {"_id": True}, sort=NEWEST_FIRST, limit=size, batch_size=size, session=session
     )
-    numbers = [
-        UpdateOne({"_id": each["_id"], **UNNUMBERED}, {"$set": {"seq": below - place}})
-        for place, each in enumerate(unnumbered, start=1)
-    ]
-    return messages.bulk_write(numbers, session=session).modified_count if numbers else 0
+    ids = [each["_id"] for each in unnumbered]
+    # One update for all of them, in which each finds its own place: much faster than one for each.
+    place = {"$indexOfArray": [{"$literal": ids}, "$_id"]}
+    number = [{"$set": {"seq": {"$subtract": [next_number, place]}}}]
+    return messages.update_many({"_id": {"$in": ids}} | UNNUMBERED, number, session=session).modified_count
 
 
 OPERATIONS = [
