@@ -3,7 +3,7 @@
 A batch takes from live requests the processor, the cache and the journal for as long as it lasts. So:
 
 - No batch is to take longer than the limit. One that did halves the size of the next; the others let it
-  grow by a tenth, as TCP does it with what it sends.
+  grow, far below the limit twofold and near it by a tenth, as TCP does it with what it sends.
 - While others use the collection, most of the time is theirs: after each batch we rest for some times as
   long as it took. A database that is slow for everybody makes our batches slow, and the rests longer.
   MongoDB counts the operations on each collection; those that are not ours are somebody else's. With
@@ -37,7 +37,7 @@ class Throttle:
         self._database = database
         self._collection = collection
         self._limit = limit
-        self.size = FIRST
+        self.size = FIRST if limit is not None else LARGEST
         self._operations = 0
         self._members = len(database.client.admin.command("hello").get("hosts", []))
         if limit is not None:
@@ -46,10 +46,11 @@ class Throttle:
     def rest(self, seconds: float, own_operations: int) -> None:
         """Learn that a batch took `seconds` and `own_operations` on the collection; return when the next may begin."""
         busy = self._limit is not None and self._others_since(own_operations)
-        if seconds > (self._limit if self._limit and busy else ALONE_SECONDS):
+        limit = self._limit if self._limit and busy else ALONE_SECONDS
+        if seconds > limit:
             self.size = max(SMALLEST, self.size // 2)
         else:
-            self.size = min(LARGEST, self.size + self.size // 10)
+            self.size = min(LARGEST, self.size * 2 if seconds < limit / 3 else self.size + self.size // 10)
         if busy:
             time.sleep(REST * seconds)
         while self._limit is not None and self._members > 1 and _lag(self._database) > LAG_SECONDS:
