@@ -9,12 +9,14 @@ import requests as http
 
 from loadtests import bench as benchmark
 from loadtests import ingest
+from loadtests import migration as live
 from loadtests.experiment import new_folder
 from loadtests.rows import ROWS
 from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust
 from loadtests.scenarios import SCENARIOS
 from loadtests.wrk import WrkError
+from server.launch import LaunchError
 from server.mongod import MongodError
 
 TITLES = {
@@ -42,6 +44,7 @@ def command() -> None:
       python -m loadtests run mixed --rate 300 --seconds 30 --json
       python -m loadtests bench
       python -m loadtests bench tornado limit --rounds 2 --seconds 1
+      python -m loadtests migration
     """
 
 
@@ -130,6 +133,20 @@ def bench(names: tuple[str, ...], rounds: int, seconds: int, folder: Path | None
     click.echo(f"run folder {folder}", err=True)
     if void := [result.row.name for result in results if result.void]:
         raise click.ClickException(f"void, so nothing is said about them: {', '.join(void)}")
+
+
+@command.command()
+@click.option("--messages", default=1_000_000, show_default=True, type=click.IntRange(1), help="To be migrated.")
+@click.option("--rounds", default=6, show_default=True, type=click.IntRange(2), help="Pairs with and without.")
+@click.option("--rate", default=200.0, show_default=True, type=click.FloatRange(1), help="Requests per second.")
+@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1), help="How long a round measures.")
+def migration(messages: int, rounds: int, rate: float, seconds: float) -> None:
+    """Measure a migration beside a bare updateMany, and what live requests notice of it. Takes minutes."""
+    try:
+        click.echo(live.speed(min(messages, 100_000), rounds))
+        click.echo(str(live.measure(messages, rounds, Load("mixed", 16, seconds, 2.0, rate), new_folder("migration"))))
+    except (RunError, ingest.IngestError, LaunchError, MongodError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

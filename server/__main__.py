@@ -30,7 +30,7 @@ def command(**flags: Any) -> None:
     try:
         with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
             if settings.mongodb_uri is None:
-                launch.migrate(uri, settings.database)
+                _migrate(uri, settings.database)
             serve(settings, sockets, uri, lambda: _say_where(sockets))
     except (mongod.MongodError, launch.LaunchError) as error:
         raise click.ClickException(str(error)) from error
@@ -55,6 +55,14 @@ def _bind(settings: Settings) -> list[socket.socket]:
 def _say_where(sockets: list[socket.socket]) -> None:
     address, port = sockets[0].getsockname()[:2]
     print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
+
+
+def _migrate(uri: str, database: str) -> None:
+    """Bring the embedded database up to date. The service can do without: it reads what is there."""
+    try:
+        launch.migrate(uri, database)
+    except launch.LaunchError as error:
+        click.echo(f"{error}; serving it as it is", err=True)
 
 
 def _without_password(mongodb_uri: str | None) -> str:

@@ -29,6 +29,7 @@ from server.settings import Settings
 from server.store import Store
 from server.telemetry import InFlight, Metrics, log_to_stderr
 from server.timeline import Timeline
+from server.versions import log_pending
 from server.writer import writer
 
 DRAIN_SECONDS = 8.0
@@ -46,6 +47,7 @@ async def main(
     store = Store(mongodb_uri, settings.database, settings.driver, settings.show_numbers == "on")
     timeline = Timeline(store)
     await timeline.start()
+    log_pending(await store.data_version())
 
     newest = reader(settings.cache, store, timeline)
     service = MessageService(store, timeline, newest, writer(settings.writes, store))

@@ -220,6 +220,9 @@ class Messages(Protocol):
     async def add_visit(self) -> None:
         """Remember that somebody asked for the front page."""
 
+    async def data_version(self) -> int:
+        """The number of the last migration that the database has had; 0 if it has had none."""
+
     async def ping(self) -> None:
         """Return if the database answers."""
 
@@ -362,10 +365,11 @@ class MessageService:
         """Remember that somebody asked for the front page."""
         await self._messages.add_visit()
 
-    async def check(self) -> None:
-        """Return if the database answers within READY_SECONDS, else raise `StoreUnavailable`."""
+    async def check(self) -> int:
+        """The data version of the database, if it answers within READY_SECONDS, else raises `StoreUnavailable`."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self._messages.ping()
+                return await self._messages.data_version()
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {READY_SECONDS:g} s") from error

@@ -161,6 +161,11 @@ class Store:
         with phase("db"), _errors_translated():
             await self._visits.insert_one({"at": datetime.now(UTC)})
 
+    async def data_version(self) -> int:
+        with phase("db"), _errors_translated():
+            last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
+        return int(last["_id"].split("_")[0]) if last else 0
+
     async def ping(self) -> None:
         with phase("db"), _errors_translated():
             await self._client.admin.command("ping")

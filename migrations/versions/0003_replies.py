@@ -2,17 +2,14 @@
 
 Old messages answer nothing, and a field that is absent says so already: there is no data to migrate,
 only an index to make. It is partial, because most messages answer nothing and need no entry in it.
+
+Down drops the index. Replies keep their `reply_to`: nothing could give it back.
 """
 
 from pymongo import ASCENDING
 
-from migrations.runner import Database, Progress
+from migrations.operations import Index
 
+ANSWERS = {"partialFilterExpression": {"reply_to": {"$exists": True}}}
 
-def up(database: Database, progress: Progress) -> str:
-    database.messages.create_index(
-        [("reply_to", ASCENDING), ("_id", ASCENDING)],
-        name="replies",
-        partialFilterExpression={"reply_to": {"$exists": True}},
-    )
-    return "made the index of replies"
+OPERATIONS = [Index("replies", [("reply_to", ASCENDING), ("_id", ASCENDING)], ANSWERS)]

@@ -10,45 +10,86 @@ on below the lowest number there is. A document without `created_at` is older th
 
 The indexes: `number` makes each number unique, which the service relies on; `timeline` serves the newest
 and pages of older ones, also while some have no number; `since` and `replies_in_order` say what they serve.
+
+Down takes back the numbers from 0 downwards. Up gives the same again, unless a server of an older version
+added messages while it ran: those then get their place in the order of time.
 """
 
-from typing import Any
+import functools
+import time
 
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING
+from pymongo.client_session import ClientSession
 
-from migrations.runner import Database, Progress
+from migrations.backfill import Sweeps, Work, walk
+from migrations.database import Database
+from migrations.operations import Found, Index, found
+from migrations.throttle import Throttle
 
-BATCH = 1000
 UNNUMBERED = {"seq": None}
+COUNTED_DOWN = {"seq": {"$lte": 0}}
+AT_ONCE = 1000  # each looks for its place among all: the cost grows with the square
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 
 
-def up(database: Database, progress: Progress) -> str:
+class CountDown:
+    """Numbers for old messages. Not a `Backfill`: which number a message gets depends on those before it."""
+
+    def touches(self, database: Database) -> int:
+        return database.messages.count_documents(UNNUMBERED)
+
+    def is_done(self, database: Database) -> bool:
+        return database.messages.find_one(UNNUMBERED, {"_id": True}) is None
+
+    def up(self, database: Database, work: Work) -> str:
+        throttle, sweeps = Throttle(database, "messages", work.limit), Sweeps("messages")
+        work.begin(self.touches(database))
+        while not self.is_done(database):
+            began, size = time.perf_counter(), min(throttle.size, AT_ONCE)
+            numbered = work.batch(functools.partial(_number, database, size))
+            if numbered < size:
+                sweeps.again()
+            throttle.rest(time.perf_counter() - began, own_operations=4)
+        return f"{work.done} messages got their number"
+
+    def down(self, database: Database, work: Work) -> str:
+        walk(database, "messages", COUNTED_DOWN, [{"$unset": "seq"}], work)
+        return f"{work.done} messages lost their number"
+
+    def offenders(self, database: Database) -> list[Found]:
+        return found(database, "messages", UNNUMBERED, "messages without a number")
+
+    def left(self, database: Database) -> list[Found]:
+        return []
+
+
+def _number(database: Database, size: int, session: ClientSession) -> int:
+    """Number the `size` newest messages that have none, below the lowest number of an old message."""
     messages = database.messages
-    numbered = {"seq": {"$exists": True}}
-    messages.create_index([("seq", ASCENDING)], name="number", unique=True, partialFilterExpression=numbered)
-    messages.create_index([("seq", DESCENDING), *NEWEST_FIRST], name="timeline")
-    messages.create_index([("created_at", ASCENDING), ("seq", ASCENDING)], name="since")
-    messages.create_index(
-        [("reply_to", ASCENDING), ("seq", ASCENDING)],
-        name="replies_in_order",
-        partialFilterExpression={"reply_to": {"$exists": True}},
+    lowest = messages.find_one(COUNTED_DOWN, {"seq": True}, sort=[("seq", ASCENDING)], session=session)
+    next_number = lowest["seq"] - 1 if lowest else 0
+    unnumbered = messages.find(
+        UNNUMBERED, {"_id": True}, sort=NEWEST_FIRST, limit=size, batch_size=size, session=session
     )
-    total = messages.count_documents(UNNUMBERED)
-    done = 0
-    while batch := _next_batch(database):
-        messages.bulk_write(batch, ordered=True)
-        done += len(batch)
-        progress(done, max(done, total))
-    return f"{done} messages got their number"
+    ids = [each["_id"] for each in unnumbered]
+    # One update for all of them, in which each finds its own place: much faster than one for each.
+    place = {"$indexOfArray": [{"$literal": ids}, "$_id"]}
+    number = [{"$set": {"seq": {"$subtract": [next_number, place]}}}]
+    return messages.update_many({"_id": {"$in": ids}} | UNNUMBERED, number, session=session).modified_count
 
 
-def _next_batch(database: Database) -> list[UpdateOne]:
-    """Numbers for the newest messages that have none, below the lowest number of an old message."""
-    lowest = database.messages.find_one({"seq": {"$lte": 0}}, {"seq": True}, sort=[("seq", ASCENDING)])
-    below = lowest["seq"] if lowest else 1
-    found: Any = database.messages.find(UNNUMBERED, {"_id": True}, sort=NEWEST_FIRST, limit=BATCH)
-    return [
-        UpdateOne({"_id": document["_id"], **UNNUMBERED}, {"$set": {"seq": below - 1 - place}})
-        for place, document in enumerate(found)
-    ]
+OPERATIONS = [
+    Index(
+        "number",
+        [("seq", ASCENDING)],
+        {"unique": True, "partialFilterExpression": {"seq": {"$exists": True}}},
+    ),
+    Index("timeline", [("seq", DESCENDING), *NEWEST_FIRST]),
+    Index("since", [("created_at", ASCENDING), ("seq", ASCENDING)]),
+    Index(
+        "replies_in_order",
+        [("reply_to", ASCENDING), ("seq", ASCENDING)],
+        {"partialFilterExpression": {"reply_to": {"$exists": True}}},
+    ),
+    CountDown(),
+]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from server import __version__
+from server import __version__, versions
 from server.api import parsing, wire
 from server.api.base import Handler
 from server.api.exchange import Exchange
@@ -100,8 +100,8 @@ class Ready(Handler):
     public = True
 
     async def get(self) -> None:
-        await self.service.check()
-        self.send({"status": "ready"})
+        applied = await self.service.check()
+        self.send({"status": "ready", "data_version": applied, "pending_migrations": versions.pending(applied)})
 
 
 class MetricsText(Handler):

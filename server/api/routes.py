@@ -93,7 +93,7 @@ ROUTES = [
         ),
     ),
     Route("/healthz", handlers.Alive, (Operation("get", "Whether the process runs", wire.StatusModel),)),
-    Route("/readyz", handlers.Ready, (Operation("get", "Whether the database answers", wire.StatusModel),)),
+    Route("/readyz", handlers.Ready, (Operation("get", "Whether the database answers", wire.ReadyModel),)),
     Route("/metrics", handlers.MetricsText, (Operation("get", "Metrics, for Prometheus", None),)),
     Route("/openapi.json", handlers.OpenApi),
 ]

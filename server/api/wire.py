@@ -64,6 +64,13 @@ class StatusModel(BaseModel):
     status: str
 
 
+class ReadyModel(StatusModel):
+    """That this process can read and write, and how far the data model of its database is."""
+
+    data_version: Annotated[int, Field(description="The last migration that was applied; 0 if none was.")]
+    pending_migrations: Annotated[int, Field(description="How many it lacks: `python -m migrations up`.")]
+
+
 class FieldErrorModel(BaseModel):
     """What is wrong with one field, and what to do about it."""
 

@@ -36,7 +36,7 @@ def test_status_does_not_make_a_database(mongodb_uri: str, db: Database) -> None
 
 
 def test_status_for_programs(mongodb_uri: str, db: Database) -> None:
-    runner.apply(db, runner.steps()[0])
+    runner.up(db, "0001")
     rows = json.loads(migrations("status", db, mongodb_uri, "--json").stdout)
     assert [row["step"] for row in rows] == NAMES
     assert [row["applied_at"] is None for row in rows] == [False] + [True] * (len(NAMES) - 1)

@@ -1,22 +1,27 @@
 """Step 0002: old messages get the time that is in their id."""
 
-import importlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
 
-from migrations import runner
-from migrations.runner import Database, Step
+from migrations import runner, throttle
+from migrations.runner import Database, Options
 
-STEP = Step("0002_created_at")
 BEGIN = datetime(2015, 5, 5, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten documents are a batch, so that a few are several."""
-    monkeypatch.setattr(importlib.import_module("migrations.versions.0002_created_at"), "BATCH", 10)
+    for name in ("SMALLEST", "FIRST", "LARGEST"):
+        monkeypatch.setattr(throttle, name, 10)
+
+
+def give_times(db: Database, progress: Callable[[str, int, int], None] = lambda step, done, total: None) -> str:
+    """Apply step 0002, and the one before it; returns what it says about messages."""
+    return runner.up(db, "0002", Options(progress=progress))[-1].report.removeprefix("made index newest; ")
 
 
 def old_messages(count: int) -> list[dict[str, object]]:
@@ -26,7 +31,7 @@ def old_messages(count: int) -> list[dict[str, object]]:
 
 
 def test_an_empty_database_gets_only_the_index(db: Database) -> None:
-    assert runner.apply(db, STEP) == "0 messages got the time in their id"
+    assert give_times(db) == "0 messages got the time in their id"
     assert db.messages.count_documents({}) == 0
     assert db.messages.index_information()["newest"]["key"] == [("created_at", -1), ("_id", -1)]
 
@@ -35,7 +40,7 @@ def test_an_empty_database_gets_only_the_index(db: Database) -> None:
 def test_every_old_message_gets_the_time_in_its_id(db: Database, count: int) -> None:
     documents = old_messages(count)
     db.messages.insert_many(documents)
-    assert runner.apply(db, STEP) == f"{count} messages got the time in their id"
+    assert give_times(db) == f"{count} messages got the time in their id"
     expected = [each | {"created_at": each["_id"].generation_time} for each in documents]
     assert list(db.messages.find(sort=[("_id", 1)])) == expected
 
@@ -43,21 +48,21 @@ def test_every_old_message_gets_the_time_in_its_id(db: Database, count: int) -> 
 def test_progress_is_told_after_each_batch(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
     told: list[tuple[int, int]] = []
-    runner.apply(db, STEP, lambda done, total: told.append((done, total)))
-    assert told == [(10, 25), (20, 25), (25, 25)]
+    give_times(db, lambda step, done, total: told.append((done, total)))
+    assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
 def test_a_time_that_is_there_is_kept(db: Database) -> None:
     documents = [each | {"created_at": datetime.now(UTC).replace(microsecond=0)} for each in old_messages(15)]
     db.messages.insert_many(documents)
-    assert runner.apply(db, STEP) == "0 messages got the time in their id"
+    assert give_times(db) == "0 messages got the time in their id"
     assert list(db.messages.find(sort=[("_id", 1)])) == documents
 
 
 def test_an_id_that_holds_no_time_is_left_alone_and_counted(db: Database) -> None:
     without = [{"_id": "a string", "text": "x"}, {"_id": 7, "text": "x"}, {"_id": {"a": 1}, "text": "x"}]
     db.messages.insert_many(old_messages(25) + without)
-    report = runner.apply(db, STEP)
+    report = give_times(db)
     assert report.startswith("25 messages got the time in their id; 3 have an _id that holds no time")
     for document in without:
         assert db.messages.find_one({"_id": document["_id"]}) == document
@@ -66,16 +71,17 @@ def test_an_id_that_holds_no_time_is_left_alone_and_counted(db: Database) -> Non
 def test_interrupted_in_the_middle_it_can_be_run_again(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
 
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+    def interrupt(step: str, done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runner.apply(db, STEP, interrupt)
-    assert STEP.name not in runner.applied(db)
+        give_times(db, interrupt)
+    assert "0002_created_at" not in runner.applied(db)
     assert db.messages.count_documents({"created_at": None}) == 15
 
-    assert runner.apply(db, STEP) == "15 messages got the time in their id"
-    assert STEP.name in runner.applied(db)
+    assert give_times(db) == "index newest was there; 25 messages got the time in their id"
+    assert "0002_created_at" in runner.applied(db)
     assert all(each["created_at"] == each["_id"].generation_time for each in db.messages.find())
 
 
@@ -83,8 +89,8 @@ def test_a_message_that_arrives_meanwhile_keeps_its_time(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
     arrived = {"_id": ObjectId(), "text": "meanwhile", "created_at": BEGIN}
 
-    def a_writer(done: int, total: int) -> None:
+    def a_writer(step: str, done: int, total: int) -> None:
         db.messages.replace_one({"_id": arrived["_id"]}, arrived, upsert=True)
 
-    runner.apply(db, STEP, a_writer)
+    give_times(db, a_writer)
     assert db.messages.find_one({"_id": arrived["_id"]}) == arrived

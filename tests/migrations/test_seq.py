@@ -1,22 +1,26 @@
 """Step 0005: all messages get a number in one order."""
 
-import importlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
 
-from migrations import runner
-from migrations.runner import Database, Step
+from migrations import runner, throttle
+from migrations.runner import Database, Options
 
-STEP = Step("0005_seq")
 BEGIN = datetime(2015, 5, 5, tzinfo=UTC)
+
+
+def number_all(db: Database, options: Options | None = None) -> str:
+    """Apply step 0005, and those before it; returns what it says about numbers."""
+    return runner.up(db, "0005", options)[-1].report.split("; ")[-1]
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten documents are a batch, so that a few are several."""
-    monkeypatch.setattr(importlib.import_module("migrations.versions.0005_seq"), "BATCH", 10)
+    for name in ("SMALLEST", "FIRST", "LARGEST"):
+        monkeypatch.setattr(throttle, name, 10)
 
 
 def insert_old_messages(db: Database, count: int) -> list[object]:
@@ -36,33 +40,34 @@ def numbers(db: Database) -> list[tuple[object, int]]:
 @pytest.mark.parametrize("count", [0, 1, 10, 25])
 def test_old_messages_count_down_from_zero(db: Database, count: int) -> None:
     ids = insert_old_messages(db, count)
-    assert runner.apply(db, STEP) == f"{count} messages got their number"
+    assert number_all(db) == f"{count} messages got their number"
     assert numbers(db) == [(id, -place) for place, id in enumerate(ids)]
 
 
 def test_one_without_a_time_or_with_another_kind_of_id_comes_last(db: Database) -> None:
     ids = insert_old_messages(db, 3)
     db.messages.insert_many([{"_id": "a string", "text": "x"}, {"_id": 7, "text": "x"}])
-    runner.apply(db, STEP)
+    number_all(db)
     assert numbers(db) == [(id, -place) for place, id in enumerate([*ids, "a string", 7])]
 
 
 def test_interrupted_in_the_middle_it_goes_on_where_it_was(db: Database) -> None:
     ids = insert_old_messages(db, 25)
 
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+    def interrupt(step: str, done: int, total: int) -> None:
+        if (step, done) == ("0005_seq", 10):
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runner.apply(db, STEP, interrupt)
-    assert runner.apply(db, STEP) == "15 messages got their number"
+        number_all(db, Options(progress=interrupt))
+    assert number_all(db) == "25 messages got their number"
     assert numbers(db) == [(id, -place) for place, id in enumerate(ids)]
 
 
 def test_a_message_that_has_its_number_keeps_it(db: Database) -> None:
     ids = insert_old_messages(db, 5)
     db.messages.insert_one({"_id": "new", "text": "x", "created_at": BEGIN, "seq": 1})
-    runner.apply(db, STEP)
+    number_all(db)
     assert numbers(db) == [("new", 1), *((id, -place) for place, id in enumerate(ids))]
 
 

@@ -1,0 +1,31 @@
+"""Progress bars for a person: documents, rate, time left; one for each step that has documents to change."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Never
+
+from tqdm import tqdm
+
+
+@contextmanager
+def bars(always: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what `Options.progress` takes. Bars show on stderr if that is a terminal, or `always`."""
+    shown: dict[str, tqdm[Never]] = {}
+
+    def progress(step: str, done: int, total: int) -> None:
+        if step not in shown:
+            for each in shown.values():
+                each.close()
+            shown[step] = tqdm(
+                desc=step, initial=done, total=total, unit=" documents", unit_scale=True,
+                file=sys.stderr, disable=False if always else None, leave=always,
+            )  # fmt: skip
+        shown[step].total = total
+        shown[step].update(done - shown[step].n)
+
+    try:
+        yield progress
+    finally:
+        for each in shown.values():
+            each.close()

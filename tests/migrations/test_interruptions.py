@@ -1,0 +1,189 @@
+"""What can happen to a runner: it is killed, stopped, raced by another, or loses its database."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from migrations import lease as leases
+from migrations import runner
+from migrations.lease import LeaseLost
+from migrations.runner import Database, MigrationError, Options
+from server import mongod
+from tests.migrations.databases import ODD, contents, old_messages, runner_process
+from tests.processes import kill, mongod_of
+from tests.waiting import eventually
+
+DOCUMENTS = 5000
+
+
+@pytest.fixture
+def undisturbed(mongodb_uri: str) -> Iterator[Database]:
+    """A database beside the test's own."""
+    other = runner.connect(mongodb_uri, f"test_undisturbed_{ObjectId()}")
+    yield other
+    other.client.drop_database(other.name)
+    other.client.close()
+
+
+def test_killed_at_every_batch_boundary_it_ends_as_if_undisturbed(
+    mongodb_uri: str, db: Database, undisturbed: Database
+) -> None:
+    for each in (db, undisturbed):
+        each.messages.insert_many(old_messages(DOCUMENTS) + ODD)
+        runner.up(each, "0001")
+    runner.up(undisturbed, "0005")
+
+    done: list[int] = []
+    while True:
+        with runner_process(mongodb_uri, db, "0002", lease=1, kill=True) as process:
+            said = process.communicate(timeout=60)[0]
+        if process.returncode == 0:
+            break
+        if process.returncode == -signal.SIGKILL:  # else it lost its short lease, on a busy machine
+            done.append(int(said.splitlines()[-1].split()[1]))
+    # Each went on from where the one before was killed: nothing twice, nothing left out.
+    assert done == list(range(500, DOCUMENTS + 1, 500))
+    assert runner.applied(db)["0002_created_at"]["report"].startswith(
+        f"index newest was there; {DOCUMENTS} messages got the time in their id"
+    )
+
+    numbered = 0
+    while True:
+        with runner_process(mongodb_uri, db, "0005", lease=1, kill=True) as process:
+            process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        numbered += process.returncode == -signal.SIGKILL
+    assert numbered >= DOCUMENTS / 500
+    assert contents(db) == contents(undisturbed)
+
+
+def test_killed_in_the_middle_of_a_batch_it_ends_as_if_undisturbed(
+    mongodb_uri: str, db: Database, undisturbed: Database
+) -> None:
+    for each in (db, undisturbed):
+        each.messages.insert_many(old_messages(DOCUMENTS) + ODD)
+    runner.up(undisturbed)
+    with runner_process(mongodb_uri, db) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("0002_created_at 1000"):
+            pass
+        process.kill()
+    runner.up(db)
+    assert contents(db) == contents(undisturbed)
+
+
+def test_of_two_runners_started_together_one_works_and_the_other_waits(mongodb_uri: str, db: Database) -> None:
+    db.messages.insert_many(old_messages(DOCUMENTS))
+    with runner_process(mongodb_uri, db, lease=10) as one, runner_process(mongodb_uri, db, lease=10) as other:
+        said = [each.communicate(timeout=60)[0] for each in (one, other)]
+    assert [one.returncode, other.returncode] == [0, 0]
+    assert sorted(each.count("report") for each in said) == [0, 6]
+    assert runner.pending(db) == []
+
+
+def test_who_does_not_wait_is_told_who_has_the_lease(db: Database) -> None:
+    with leases.held(db), pytest.raises(MigrationError, match=r"process \d+ on .*, until .* is migrating"):
+        runner.up(db, options=Options(wait=0))
+    assert runner.applied(db) == {}
+
+
+def test_a_runner_that_slept_past_its_lease_is_fenced_out(mongodb_uri: str, db: Database) -> None:
+    db.messages.insert_many(old_messages(DOCUMENTS))
+    with runner_process(mongodb_uri, db, lease=1) as sleeper:
+        assert sleeper.stdout is not None
+        while not sleeper.stdout.readline().startswith("0002_created_at 1000"):
+            pass
+        sleeper.send_signal(signal.SIGSTOP)
+        before = db.messages.count_documents({"created_at": None})
+        with leases.held(db, wait=60) as taken_over:
+            # Nothing of an open transaction is left to stand in the way of the new owner.
+            db.messages.update_many({}, {"$set": {"touched": True}})
+            sleeper.send_signal(signal.SIGCONT)
+            said = sleeper.communicate(timeout=60)[0]
+            assert "out of touch with the database for longer than its lease" in said.splitlines()[-1]
+            assert db.messages.count_documents({"created_at": None}) in (before, before - 500)
+            taken_over.renew()
+    runner.up(db)
+    assert db.messages.count_documents({"created_at": None}) == 0
+
+
+def test_a_sleeper_is_fenced_out_even_if_nobody_took_over(db: Database) -> None:
+    with leases.held(db, seconds=30) as lease:
+        # As if the time had passed: by the database's clock the lease is over.
+        db.migration_lease.update_one({}, {"$set": {"until": leases.LONG_AGO}})
+        with pytest.raises(LeaseLost):
+            lease.write(lambda session: db.messages.insert_one({"text": "late"}, session=session) and None)
+    assert db.messages.count_documents({}) == 0
+
+
+def test_check_and_write_are_one(db: Database) -> None:
+    """The lease is taken by another between the sleeper's check and its write: the write does not happen."""
+    db.messages.insert_one({"_id": 1})
+    with leases.held(db, seconds=30) as lease:
+
+        def late(session: object) -> None:
+            db.messages.update_one({"_id": 1}, {"$set": {"late": True}}, session=session)  # type: ignore[arg-type]
+            db.migration_lease.update_one({}, {"$inc": {"fence": 1}})
+
+        with pytest.raises((LeaseLost, PyMongoError)):
+            lease.write(late)
+    assert db.messages.find_one() == {"_id": 1}
+
+
+def test_a_mongod_that_dies_in_the_middle_loses_nothing(data_dir: Path) -> None:
+    with mongod.running(data_dir) as uri:
+        database = runner.connect(uri, "test")
+        database.messages.insert_many(old_messages(DOCUMENTS))
+        with runner_process(uri, database, "0002") as process:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith("0002_created_at 500"):
+                pass
+            kill(psutil.Process(mongod_of(data_dir).pid))
+            process.kill()
+        database.client.close()
+    with mongod.running(data_dir) as uri:
+        database = runner.connect(uri, "test")
+        assert runner.up(database, "0002", Options(wait=30))
+        assert all(each["created_at"] == each["_id"].generation_time for each in database.messages.find())
+        database.client.close()
+
+
+def test_no_write_of_an_old_server_escapes(db: Database) -> None:
+    """Documents of the first shape are written all the time, above and below the place the backfill has reached."""
+    db.messages.insert_many(old_messages(20_000, first=10_000))
+    stop, written = threading.Event(), []
+
+    def old_server() -> None:
+        for number in range(10_000):
+            below_or_above = number if number % 2 else number + 30_000
+            document = old_messages(below_or_above + 1, first=below_or_above)[0]
+            db.messages.insert_one(document)
+            written.append(document["_id"])
+            if stop.wait(0.002):
+                return
+
+    writer = threading.Thread(target=old_server)
+
+    def stop_late(step: str, done: int, total: int) -> None:
+        assert done <= total
+        if done > 10_000:
+            stop.set()
+
+    writer.start()
+    try:
+        eventually(lambda: written)
+        runner.up(db, "0002", Options(progress=stop_late, limit=0.005))
+    finally:
+        stop.set()
+        writer.join()
+    runner.up(db, "0002")  # what came after the proof
+    assert written
+    assert all(each["created_at"] == each["_id"].generation_time for each in db.messages.find())
+    assert db.messages.count_documents({}) == 10_000 + len(written)
