@@ -209,8 +209,12 @@ class _Request(HTTPMessageDelegate):
         lines += _lines(exchange.answer_headers())
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
         # Written as bytes, because no header here can hold what `write_headers` searches each one for.
-        self._connection.write(head if self._start_line.method == "HEAD" else head + body)
+        sent = self._connection.write(head if self._start_line.method == "HEAD" else head + body)
         self._connection.finish()
+        if self._connection.stream.writing():  # the caller is slow, and a server that stops waits for it
+            in_flight = exchange.edge.in_flight
+            in_flight.enter()
+            sent.add_done_callback(lambda _: in_flight.leave())
         exchange.answered(status)
 
 

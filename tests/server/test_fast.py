@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import pytest_asyncio
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from migrations.database import Database
 from server import launch, tasks
 from server.api import fast
 from server.launch import RunningServer
+from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
 from tests.waiting import eventually
 
@@ -225,6 +228,35 @@ def test_writes_that_cannot_be_waited_for_are_refused_at_once(data_dir: Path, tm
             assert "3 writes are waiting" in json.loads(body)["detail"]
         eventually(lambda: exchange(server, post('{"text": "afterwards"}'))[0][0] == 201)
         assert "Traceback" not in server.log.read_text()
+
+
+def test_a_server_that_stops_sends_what_it_has_begun_to_send(start_server: StartServer, migrated: Database) -> None:
+    long = "\N{GRINNING FACE}" * 4000  # a page of them is more than the sockets between us hold
+    now = datetime.now(UTC)
+    migrated.messages.insert_many({"text": long, "seq": seq, "created_at": now} for seq in range(1, 1001))
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(get("/messages?limit=1000").encode())
+        eventually(lambda: b"http_requests_in_flight 2.0" in exchange(server, get("/metrics"))[0][2])
+        server.process.terminate()
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert len(json.loads(answer.read())["messages"]) == 1000
+    assert server.process.wait(20) == 0
+
+
+def test_a_caller_who_goes_away_in_the_middle_is_not_waited_for(start_server: StartServer, migrated: Database) -> None:
+    long = "\N{GRINNING FACE}" * 4000
+    now = datetime.now(UTC)
+    migrated.messages.insert_many({"text": long, "seq": seq, "created_at": now} for seq in range(1, 1001))
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    metrics = lambda: exchange(server, get("/metrics"))[0][2]  # noqa: E731
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(get("/messages?limit=1000").encode())
+        eventually(lambda: b"http_requests_in_flight 2.0" in metrics())
+    eventually(lambda: b"http_requests_in_flight 1.0" in metrics())
 
 
 # Connections on which nothing comes.
