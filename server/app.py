@@ -29,13 +29,13 @@ DRAIN_SECONDS = 8.0
 async def main(settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
     """Serve on `sockets` until asked to stop. Raises `StoreUnavailable` if there is no database."""
     log_to_stderr(access_log=settings.access_log == "on")
-    store = Store(mongodb_uri, settings.database, settings.driver)
+    in_flight = InFlight()
+    metrics = Metrics(in_flight)
+    store = Store(mongodb_uri, settings.database, settings.driver, metrics.connection_wait.observe)
     timeline = Timeline(store)
     await timeline.start()
 
     service = MessageService(store, timeline, reader(settings.cache, timeline))
-    in_flight = InFlight()
-    metrics = Metrics(in_flight)
     edge = Edge(
         service=service,
         admission=Admission(settings.write_limit),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 
 _phases: ContextVar[dict[str, float]] = ContextVar("phases")
 
@@ -72,6 +72,9 @@ class Metrics:
         )
         self.database = Counter(
             "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
+        )
+        self.connection_wait = Summary(
+            "database_connection_wait_seconds", "Time waited for a free connection to MongoDB.", registry=self.registry
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)
