@@ -62,7 +62,8 @@ class Result:
         """How many times the other side's metric ours is; with one round, without an interval (nan)."""
         base, ours = self.values(goal)
         if len(ours) == 1:
-            return Ratio(ours[0] / base[0], float("nan"), float("nan"), pairs=1)
+            nan = float("nan")
+            return Ratio(ours[0] / base[0], nan, nan, pairs=1, visible=nan)
         return paired_ratio(base, ours)
 
 

@@ -1,6 +1,7 @@
 """What was measured, as figures: units on the axes, uncertainty drawn, a variant in one colour throughout."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loadtests import ingest
+from loadtests.capacity import Capacity
 from loadtests.experiment import METRICS, Comparison
 
 # Okabe and Ito's palette: told apart by people with any kind of colour vision.
@@ -42,33 +44,40 @@ def figure(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Axes]:
 
 
 def rounds(comparison: Comparison, metric: str = "server_us") -> Figure:
-    """Every round of a comparison: a dot for each run, a line for each pair, the medians in words."""
+    """Every round of a comparison: a dot a run, a line a pair, the medians in words. Void runs are crosses."""
     drawn, axes = figure(height=2.8)
-    values = comparison.rounds.pivot(index="round", columns="variant", values=metric)[list(comparison.variants)]
-    positions = np.arange(len(comparison.variants))
-    for _, pair in values.iterrows():
+    names = list(comparison.variants)
+    good = comparison.values(metric)
+    measured = comparison.rounds.pivot(index="round", columns="variant", values=metric)[names]
+    positions = np.arange(len(names))
+    for _, pair in good.iterrows():
         axes.plot(positions, pair, color="#cccccc", zorder=1)
-    for position, (name, colour) in zip(positions, colours(comparison.variants).items(), strict=True):
-        axes.scatter([position] * len(values), values[name], color=colour, zorder=2)
-        axes.annotate(
-            f" {values[name].median():,.0f}", (position, values[name].median()), xytext=(8, 0), color=colour,
-            textcoords="offset points", va="center", weight="bold",
-        )  # fmt: skip
+    for position, (name, colour) in zip(positions, colours(names).items(), strict=True):
+        axes.scatter([position] * len(good), good[name], color=colour, zorder=2)
+        crossed = measured[name][good[name].isna()].dropna()
+        axes.plot([position] * len(crossed), crossed, "x", color=GREY, zorder=2)
+        if good[name].notna().any():
+            axes.annotate(
+                f" {good[name].median():,.0f}", (position, good[name].median()), xytext=(8, 0), color=colour,
+                textcoords="offset points", va="center", weight="bold",
+            )  # fmt: skip
     about = METRICS[metric]
-    axes.set(xticks=positions, xticklabels=list(comparison.variants), ylabel=f"{about.name}\n{about.unit}")
+    axes.set(xticks=positions, xticklabels=names, ylabel=f"{about.name}\n{about.unit}")
     axes.set_xlim(-0.5, len(positions) - 0.5)
     axes.set_ylim(bottom=0)
-    axes.set_title(f"{about.name} in {len(values)} interleaved rounds; the number is the median", loc="left")
+    void = int((good.isna() & measured.notna()).sum().sum())
+    left_out = f"; crosses: {void} void runs, not counted" if void else ""
+    axes.set_title(f"{about.name} in {len(good)} interleaved rounds; the number is the median{left_out}", loc="left")
     return drawn
 
 
 def latency(comparison: Comparison) -> Figure:
-    """What share of the successful requests was answered within a time: all rounds of each variant together."""
+    """What share of the successful requests was answered within a time of being due: all rounds that are not void."""
     drawn, axes = figure()
     for name, colour in colours(comparison.variants).items():
-        folders = comparison.rounds.loc[comparison.rounds["variant"] == name, "folder"]
-        answered = pd.concat([ingest.measured(folder) for folder in folders])
-        times = np.sort(answered.loc[answered["outcome"] == "ok", "milliseconds"])
+        folders = _not_void(comparison, name)
+        answered = [ingest.measured(folder) for folder in folders]
+        times = np.sort(np.concatenate([[], *(each.loc[each["outcome"] == "ok", "from_due_ms"] for each in answered)]))
         if len(times) == 0:
             continue
         shares = np.arange(1, len(times) + 1) / len(times) * 100
@@ -77,8 +86,8 @@ def latency(comparison: Comparison) -> Figure:
         axes.annotate(f"  {name}", (times[place], shares[place]), color=colour, weight="bold", va="top")
     axes.set_xscale("log")
     axes.set(xlabel="latency, ms (logarithmic)", ylabel="requests answered, %", ylim=(0, 101))
-    _plain_ticks(axes)
-    axes.set_title(f"latency of {comparison.load.scenario} by share of requests", loc="left")
+    plain_ticks(axes)
+    axes.set_title(f"latency of {comparison.load.scenario} by share of requests{_left_out(comparison)}", loc="left")
     return drawn
 
 
@@ -86,8 +95,8 @@ def throughput(comparison: Comparison) -> Figure:
     """Successful and refused requests in each second of a run: mean of the rounds, band from least to most."""
     drawn, axes = figure()
     for name, colour in colours(comparison.variants).items():
-        folders = comparison.rounds.loc[comparison.rounds["variant"] == name, "folder"]
-        for outcome, style in (("ok", "-"), ("refused", ":")):
+        folders = _not_void(comparison, name)
+        for outcome, style in (("ok", "-"), ("refused", ":")) if folders else ():
             rates = pd.DataFrame([_per_second(ingest.requests(folder), outcome, comparison) for folder in folders])
             if rates.to_numpy().sum() == 0:
                 continue
@@ -101,7 +110,31 @@ def throughput(comparison: Comparison) -> Figure:
             )  # fmt: skip
     axes.set(xlabel="time since the warm-up, s", ylabel="requests/s", xlim=(-comparison.load.warmup, None))
     axes.set_ylim(bottom=0)
-    axes.set_title(f"requests in each second of {comparison.load.scenario}: mean and range of the rounds", loc="left")
+    title = f"requests in each second of {comparison.load.scenario}: mean and range of the rounds"
+    axes.set_title(f"{title}{_left_out(comparison)}", loc="left")
+    return drawn
+
+
+def capacity(found: Capacity) -> Figure:
+    """Throughput and latency against the rate that was offered, the limit of the SLO, and the capacity."""
+    with plt.rc_context(STYLE):
+        drawn, (upper, lower) = plt.subplots(2, 1, figsize=(7.0, 4.6), sharex=True, layout="constrained")
+    plt.close(drawn)
+    runs = found.runs.sort_values("rate")
+    good, void = runs[runs["void"] == ""], runs[runs["void"] != ""]
+    blue, orange = COLOURS[:2]
+    upper.plot([0, runs["rate"].max()], [0, runs["rate"].max()], color="#cccccc", linewidth=1)
+    upper.plot(good["rate"], good["requests_per_s"], "o-", color=blue)
+    upper.set(ylabel="answered, requests/s")
+    upper.set_title(str(found), loc="left")
+    lower.plot(good["rate"], good[found.slo.column], "o-", color=blue)
+    lower.axhline(found.slo.milliseconds, color=orange, linewidth=1)
+    lower.annotate(f"SLO {found.slo.milliseconds:g} ms", (0, found.slo.milliseconds), color=orange, va="bottom")
+    lower.set_yscale("log")
+    lower.set(xlabel="offered, requests/s", ylabel=f"p{found.slo.percentile}\nfrom due time, ms")
+    for axes, column in ((upper, "requests_per_s"), (lower, found.slo.column)):
+        axes.plot(void["rate"], void[column], "x", color=GREY)
+        axes.axvspan(found.low, found.high if np.isfinite(found.high) else axes.get_xlim()[1], color=blue, alpha=0.12)
     return drawn
 
 
@@ -123,22 +156,32 @@ def ratios(comparison: Comparison) -> Figure:
                       textcoords="offset points", ha="center")  # fmt: skip
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_xscale("log")
-    _plain_ticks(axes)
+    plain_ticks(axes)
     axes.set(yticks=range(len(METRICS)), yticklabels=[about.name for about in METRICS.values()])
     axes.set(xlabel=f"{other} ÷ {base} (1 is no difference; grey: none shown)", ylim=(len(METRICS) - 0.5, -0.7))
     return drawn
 
 
-def _plain_ticks(axes: Axes) -> None:
+def plain_ticks(axes: Axes) -> None:
     """Label a logarithmic x axis 1, 2, 5, 10, … instead of with powers."""
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def _not_void(comparison: Comparison, variant: str) -> list[Path]:
+    rows = comparison.rounds
+    return list(rows.loc[(rows["variant"] == variant) & (rows["void"] == ""), "folder"])
+
+
+def _left_out(comparison: Comparison) -> str:
+    void = int((comparison.rounds["void"] != "").sum())
+    return f" ({void} void runs left out)" if void else ""
+
+
 def _per_second(requests: pd.DataFrame, outcome: str, comparison: Comparison) -> "pd.Series[int]":
     """Answers in each whole second; the index is the second they came in."""
     rows = requests[requests["outcome"] == outcome]
-    seconds = (rows["time_s"] + rows["milliseconds"] / 1000).floordiv(1).astype(int)
+    seconds = (rows["sent_s"] + rows["from_send_ms"] / 1000).floordiv(1).astype(int)
     whole = range(-int(comparison.load.warmup), int(comparison.load.seconds))
     return seconds.value_counts().reindex(whole, fill_value=0)

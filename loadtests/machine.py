@@ -1,5 +1,6 @@
 """The machine a run was made on, the processes that took part, and the CPU time they used."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -45,9 +46,10 @@ class Processes:
 
     roles: dict[str, list[psutil.Process]]
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """The CPU time each role has used so far, in seconds of user and system time."""
-        return {role: sum(map(_cpu_seconds, each)) for role, each in self.roles.items() if each}
+    def cpu_seconds(self) -> list[tuple[str, int, float]]:
+        """The role, pid, and CPU time so far, in seconds of user and system time, of each that still runs."""
+        used = [(role, each.pid, _cpu_seconds(each)) for role, them in self.roles.items() for each in them]
+        return [(role, pid, seconds) for role, pid, seconds in used if seconds is not None]
 
     def pids(self) -> dict[str, list[int]]:
         """The process ids of each role."""
@@ -80,12 +82,42 @@ def behind(url: str) -> Processes:
     return Processes({"server": servers, "mongod": [each for each in behind_them if "mongod" in each.name()]})
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """`processes`, and what they have started."""
+    found = {each.pid: each for each in processes}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found |= {each.pid: each for each in process.children(recursive=True) if each.pid not in found}
+    return list(found.values())
+
+
+def listening_ports(process: psutil.Process) -> list[int]:
+    """The TCP ports on which `process` listens."""
+    try:
+        return [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return []
+
+
+def kill(process: psutil.Process) -> None:
+    """End `process`, if it still runs."""
+    with contextlib.suppress(psutil.Error):
+        process.kill()
+
+
+def busy_seconds() -> float:
+    """The seconds that the cores of this machine have worked, for whomever, summed over the cores."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + times.nice)
+
+
+def _cpu_seconds(process: psutil.Process) -> float | None:
+    """None for a process that has ended, although nobody may have waited for it yet."""
     try:
         times = process.cpu_times()
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(times.user + times.system)
     except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
+        return None
 
 
 def _processor() -> str:

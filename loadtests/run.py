@@ -1,13 +1,14 @@
-"""Run a scenario with Locust, in a process of its own, into a folder.
+"""Run a scenario with Locust, in processes of its own, into a folder.
 
 <folder>/locust_stats.csv, locust_stats_history.csv, …   as Locust wrote them
-<folder>/requests.csv   time (s, Unix), name, milliseconds, status (0: no answer), for each request
-<folder>/cpu.csv        time (s, Unix), role, cpu_seconds (used so far), a few times a second
+<folder>/requests.csv   due, sent (s, Unix), name, milliseconds (from sent), status (0: no answer), for each request
+<folder>/generator.csv  time (s, Unix), worker, late_ms: how late a timer in Locust fired
+<folder>/cpu.csv        time (s, Unix), role, pid, cpu_seconds (used so far), a few times a second
+<folder>/metrics.csv    time (s, Unix), name, value: what the service's /metrics said, twice a second
 <folder>/run.json       the command, the load, settings, commit, versions, machine, Locust's warnings
 <folder>/locust.log     what Locust said
 """
 
-import csv
 import json
 import math
 import subprocess
@@ -20,11 +21,11 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from loadtests import machine
+from loadtests import clock, machine, sampling
 from loadtests.scenarios import SCENARIOS
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-SAMPLE_SECONDS = 0.25
+WAIT_SECONDS = 0.25
 # Time for Locust to start, and to write its files.
 GRACE_SECONDS = 30.0
 
@@ -35,10 +36,12 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What to load the service with: `users` at a time for `seconds`, the first `warmup` of them not counted.
+    """What to load the service with: `users` at a time for `seconds`, after a `warmup` that is not counted.
 
-    With a `rate` the users together send that many requests a second if the service keeps up; without
-    one each sends its next request when it has its answer (a closed system: it slows with the service).
+    With a `rate` the users together send that many requests a second, each when it is due, or late if
+    all users still wait for answers (an open system). Without one each sends its next request when it
+    has its answer (a closed system: it slows with the service). `fast` users cost Locust less.
+    `locust` are further options for Locust itself, such as `("--processes", "2")`.
     """
 
     scenario: str
@@ -46,6 +49,8 @@ class Load:
     seconds: float = 5.0
     warmup: float = 1.0
     rate: float | None = None
+    fast: bool = False
+    locust: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
@@ -68,13 +73,15 @@ def run(load: Load, url: str, folder: Path, settings: dict[str, Any] | None = No
     processes = machine.behind(url)
     command = _command(load, url, folder)
     with (folder / "locust.out").open("wb") as output:
-        locust = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        locust = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=clock.for_children()
+        )
     try:
         processes.roles["locust"] = [psutil.Process(locust.pid)]
-        _sample_until_it_ends(locust, load, processes, folder, title or load.scenario)
+        with sampling.cpu(processes, folder / "cpu.csv"), sampling.metrics(url, folder / "metrics.csv"):
+            _wait(locust, load, title or load.scenario)
     finally:
-        locust.kill()  # does nothing if it has ended
-        locust.wait()
+        _end(locust, processes)
     if locust.returncode != 0 or not (folder / "requests.csv").exists():
         said = (folder / "locust.out").read_text().strip().splitlines()
         raise RunError(f"Locust ended with exit code {locust.returncode}: {said[-1] if said else 'it said nothing'}")
@@ -99,7 +106,9 @@ def _command(load: Load, url: str, folder: Path) -> list[str]:
         *("--run-time", f"{_whole_seconds(load)}s", "--stop-timeout", "5"),
         *("--csv", str(folder / "locust"), "--csv-full-history", "--only-summary"),
         *("--logfile", str(folder / "locust.log"), "--exit-code-on-error", "0"),
-        *("--scenario", load.scenario, "--rate", f"{load.rate or 0:g}", "--request-log", str(folder / "requests.csv")),
+        *("--scenario", load.scenario, "--rate", f"{load.rate or 0:g}", "--log-folder", str(folder)),
+        *load.locust,
+        "FastCaller" if load.fast else "Caller",
     ]
 
 
@@ -108,29 +117,28 @@ def _whole_seconds(load: Load) -> int:
     return math.ceil(load.warmup + load.seconds) + 1
 
 
-def _sample_until_it_ends(
-    locust: subprocess.Popen[bytes], load: Load, processes: machine.Processes, folder: Path, title: str
-) -> None:
+def _wait(locust: subprocess.Popen[bytes], load: Load, title: str) -> None:
+    """Wait for Locust to end, with a progress bar."""
     length = _whole_seconds(load)
     began = time.monotonic()
-    with (
-        (folder / "cpu.csv").open("w", newline="") as file,
-        tqdm(total=length, desc=title, unit="s", leave=False, disable=None) as bar,
-    ):
-        samples = csv.writer(file)
-        samples.writerow(["time", "role", "cpu_seconds"])
-        while True:
-            now = time.time()
-            samples.writerows([f"{now:.6f}", role, f"{used:.6f}"] for role, used in processes.cpu_seconds().items())
+    with tqdm(total=length, desc=title, unit="s", leave=False, disable=None) as bar:
+        while locust.poll() is None:
             elapsed = time.monotonic() - began
             bar.update(min(int(elapsed), length) - bar.n)
             if elapsed > length + GRACE_SECONDS:
                 raise RunError(f"Locust did not end within {GRACE_SECONDS} s of its run time")
             try:
-                locust.wait(SAMPLE_SECONDS)
+                locust.wait(WAIT_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-            return
+
+
+def _end(locust: subprocess.Popen[bytes], processes: machine.Processes) -> None:
+    """End Locust and the processes it has started, however far they are."""
+    for each in processes.roles.get("locust", []):
+        machine.kill(each)
+    locust.kill()  # does nothing if it has ended
+    locust.wait()
 
 
 def _warnings(log: Path) -> list[str]:

@@ -10,11 +10,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from loadtests import ingest
-from loadtests.experiment import Variants, new_folder, servers
+from loadtests.experiment import Variants, database, in_turn, new_folder, servers
+from loadtests.intervals import Difference, paired_difference, paired_ratio
 from loadtests.run import Load, run
 from profiles import stacks
 from profiles.record import ProfilerError, record
@@ -23,7 +25,11 @@ from server.launch import RunningServer
 SYSTEM = "system calls"
 WAITING = "waiting"
 START_SECONDS = 30.0
-MARGIN_SECONDS = 3.0
+MARGIN_SECONDS = 2.0
+
+
+class Behind(ProfilerError):
+    """py-spy took fewer samples than it was asked for: those it took are not a fair choice."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,21 @@ class Profiles:
     """Where the time went in each of `variants`.
 
     `breakdown` has a row for each round, variant and category: round (from 1), variant, category (of
-    `stacks.ORDER`, then SYSTEM and WAITING), us_per_request, share (of the clock). `folders` holds the
-    run folder of each (round, variant).
+    `stacks.ORDER`, then SYSTEM and WAITING), us_per_request, share (of the clock). `stacks` has a row for each round,
+    variant and stack: stack (as of `stacks.functions`), us_per_request. `waits` is what
+    threads waited for: round, variant, reason (of `stacks.WAITS`), threads (how many did at a time).
+    `overhead` has server_us and p50_ms of each round and variant, `plain` and `profiled`. `void` tells
+    which recordings were left out, and why. `folders` holds the run folder of each (round, variant).
     """
 
     load: Load
     variants: tuple[str, ...]
     breakdown: pd.DataFrame = field(repr=False)
     folders: dict[tuple[int, str], Path] = field(repr=False)
+    stacks: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
+    waits: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
+    overhead: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
+    void: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """Mean microseconds for each request; a row for each category, a column for each variant."""
@@ -64,34 +77,103 @@ class Profiles:
         word = "less" if change[name] < 0 else "more"
         return f"{other} spends {abs(change[name]):,.0f} µs {word} in {name} for each request than {base}"
 
+    def changes(self) -> pd.DataFrame:
+        """What each function itself takes for a request, and how that changed from the first variant to the last.
+
+        A row for each function, the largest change first: function, the two variants, change, low and
+        high (its 95 % interval, over the rounds), in microseconds, and what: appeared, vanished, grew,
+        shrank, or "" where the interval holds 0.
+        """
+        base, other = self.variants[0], self.variants[-1]
+        own = self.stacks.assign(function=self.stacks["stack"].str.rpartition(";")[2])
+        rounds = own.pivot_table("us_per_request", "function", ["variant", "round"], aggfunc="sum", fill_value=0.0)
+        both = sorted(set(rounds[base]) & set(rounds[other]))
+        rows = []
+        for function, row in rounds.iterrows():
+            before, after = row[base][both].to_numpy(), row[other][both].to_numpy()
+            change = paired_difference(before, after)
+            means = {base: before.mean(), other: after.mean()}
+            interval = {"change": change.value, "low": change.low, "high": change.high}
+            rows.append({"function": function} | means | interval | {"what": _what(change, *means.values())})
+        table = pd.DataFrame(rows).sort_values("change", key=abs, ascending=False)
+        return table.set_index("function")
+
+    def waiting(self) -> pd.DataFrame:
+        """How many threads waited at a time, mean; a row for each reason, a column for each variant."""
+        table = self.waits.pivot_table("threads", "reason", "variant", fill_value=0.0)
+        return table.reindex(index=[name for name, _ in stacks.WAITS], columns=list(self.variants)).fillna(0.0)
+
+    def cost_of_profiling(self) -> str:
+        """What being recorded cost the server, as one sentence."""
+        ratio = paired_ratio(self.overhead["plain_us"].tolist(), self.overhead["profiled_us"].tolist())
+        slower = self.overhead["profiled_p50_ms"].median() / self.overhead["plain_p50_ms"].median()
+        return (
+            f"While py-spy records, the server uses {ratio} times the processor time for a request, "
+            f"and the median request takes {slower:.2f} times as long"
+        )
+
+
+def _what(change: Difference, before: float, after: float) -> str:
+    if not change.differs:
+        return ""
+    if before == 0 or after == 0:
+        return "appeared" if before == 0 else "vanished"
+    return "grew" if change.value > 0 else "shrank"
+
 
 def profile(
-    variants: Variants, load: Load, rounds: int = 2, messages: int = 200, folder: Path | None = None
+    variants: Variants, load: Load, rounds: int = 3, messages: int = 200, folder: Path | None = None
 ) -> Profiles:
-    """Record a server with each of the settings in `variants` under `load`, in turns. Raises `ProfilerError`."""
+    """Record servers with each of the settings in `variants` under `load`, in turns. Raises `ProfilerError`.
+
+    In each round every variant runs three times: as it is, to see what recording costs, with a recording
+    of what Python does, and, in the first round only, with one of what the threads wait for. A
+    recording in which py-spy fell behind is biased, and left out.
+    """
     folder = folder or new_folder(f"profile-{load.scenario}")
-    rows, folders = [], {}
-    with servers(variants, messages) as running:
+    tables: dict[str, list[pd.DataFrame]] = {"breakdown": [], "stacks": [], "waits": [], "overhead": []}
+    folders, void = {}, []
+    with database(messages) as place:
         for number in range(1, rounds + 1):
-            for name in variants if number % 2 else reversed(list(variants)):
-                run_folder = folder / f"{number:02d} {name}"
-                profile_run(running[name], load, run_folder, title=f"profile of {name}")
-                rows.append(breakdown(run_folder).assign(round=number, variant=name))
-                folders[number, name] = run_folder
-    return Profiles(load, tuple(variants), pd.concat(rows, ignore_index=True), folders)
+            with servers(variants, place) as running:
+                for name in in_turn(variants, number):
+                    recorded = folder / f"{number:02d} {name}"
+                    plain = run(load, running[name].url, folder / f"{number:02d} {name}, plain", title=f"{name}, plain")
+                    profile_run(running[name], load, recorded, title=f"profile of {name}")
+                    folders[number, name] = recorded
+                    if number == 1:
+                        waiting = folder / f"{number:02d} {name}, waiting"
+                        profile_run(running[name], load, waiting, title=f"waits of {name}", waiting=True)
+                        tables["waits"].append(waits(waiting).assign(round=number, variant=name))
+                    tables["overhead"].append(overhead(plain, recorded).assign(round=number, variant=name))
+                    try:
+                        tables["breakdown"].append(breakdown(recorded).assign(round=number, variant=name))
+                        tables["stacks"].append(stacks_per_request(recorded).assign(round=number, variant=name))
+                    except Behind as error:
+                        void.append(str(error))
+    if not tables["breakdown"]:
+        raise Behind(f"no recording can be trusted: {void[0]}")
+    joined = {name: pd.concat(each, ignore_index=True) for name, each in tables.items()}
+    return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
 
 
-def profile_run(server: RunningServer, load: Load, folder: Path, title: str = "") -> Path:
-    """Load `server` and record it meanwhile; a run folder with `profile.raw` and `profile.json` in it."""
+def profile_run(server: RunningServer, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
+    """Load `server` and record it meanwhile; a run folder with the recording in it.
+
+    It is in `profile.raw` and, for https://www.speedscope.app, in `profile.speedscope.json`; `profile.json` tells
+    when it was made, and how well.
+    """
     # py-spy takes a moment to attach, and the load has to last until it has finished.
     longer = replace(load, seconds=load.seconds + MARGIN_SECONDS)
     with ThreadPoolExecutor(1) as background:
         running = background.submit(run, longer, server.url, folder, title=title)
         _wait_for_requests(folder / "requests.csv", running)
         time.sleep(load.warmup)
-        recording = record(server.pid, load.seconds, folder / "profile.raw")
+        recording = record(server.pid, load.seconds, folder / "profile.raw", waiting=waiting)
         running.result()
     (folder / "profile.json").write_text(json.dumps(asdict(recording), indent=2) + "\n")
+    scope = stacks.speedscope(stacks.read(folder / "profile.raw"), title or folder.name, recording.rate)
+    (folder / "profile.speedscope.json").write_text(json.dumps(scope))
     return folder
 
 
@@ -99,7 +181,7 @@ def _wait_for_requests(log: Path, running: Future[Path]) -> None:
     """Return when Locust has logged its first requests, or has ended."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and not running.done():
-        if log.exists() and log.stat().st_size > 0:
+        if log.exists() and log.read_text().count("\n") > 1:
             return
         time.sleep(0.02)
 
@@ -108,22 +190,84 @@ def breakdown(folder: Path) -> pd.DataFrame:
     """Where the time of a profiled run went; a row for each category: category, us_per_request, share.
 
     Python's time comes from the samples. System calls are the processor time the server used beyond
-    it; waiting is the rest of the clock. Raises `ProfilerError` if py-spy did not keep up.
+    it; waiting is the rest of the clock. Raises `Behind` if py-spy did not keep up.
     """
-    recording = json.loads((folder / "profile.json").read_text())
-    if recording["behind"]:
-        raise ProfilerError(f"py-spy fell behind while it recorded {folder}: the profile is biased, take it again")
-    seconds = recording["seconds"]
-    sampled = stacks.read(folder / "profile.raw").groupby("category")["samples"].sum() / recording["rate"]
-    begin = recording["began"] - ingest.began(folder)
-    requests = (ingest.answered(folder, begin, begin + seconds)["outcome"] == "ok").sum()
+    rows, made = _recorded(folder)
+    sampled = rows.groupby("category")["samples"].sum() / made.rate
     spent = sampled.copy()
-    spent[SYSTEM] = max(0.0, ingest.cpu_seconds(folder, begin, begin + seconds)["server"] - sampled.sum())
-    spent[WAITING] = max(0.0, seconds - spent.sum())
+    spent[SYSTEM] = max(0.0, ingest.cpu_seconds(folder, made.begin, made.end)["server"] - sampled.sum())
+    spent[WAITING] = max(0.0, made.end - made.begin - spent.sum())
     return pd.DataFrame(
         {
             "category": spent.index,
-            "us_per_request": spent.to_numpy() * 1e6 / max(1, requests),
-            "share": spent.to_numpy() / seconds,
+            "us_per_request": spent.to_numpy() * 1e6 / made.requests,
+            "share": spent.to_numpy() / (made.end - made.begin),
         }
     )
+
+
+def stacks_per_request(folder: Path) -> pd.DataFrame:
+    """The stacks of a profiled run: stack (functions, outermost first, separated by `;`), us_per_request.
+
+    Raises `Behind`.
+    """
+    rows, made = _recorded(folder)
+    by_stack = rows.assign(stack=rows["stack"].map(stacks.functions)).groupby("stack", as_index=False)["samples"].sum()
+    return by_stack.assign(us_per_request=by_stack["samples"] * 1e6 / made.rate / made.requests).drop(columns="samples")
+
+
+def waits(folder: Path) -> pd.DataFrame:
+    """What the threads of a run waited for, recorded with `waiting`: reason, threads (how many at a time, mean).
+
+    A biased recording is good enough here: it is of the threads that do not run.
+    """
+    recording = _recording(folder)
+    rows = stacks.read(folder / "profile.raw")
+    reasons = pd.Series([stacks.waits_for(stack) for stack in rows["stack"]], dtype=str)
+    threads = rows["samples"].groupby(reasons).sum() / (recording["rate"] * recording["seconds"])
+    threads = threads.drop("", errors="ignore")
+    return pd.DataFrame({"reason": threads.index, "threads": threads.to_numpy()})
+
+
+def overhead(plain: Path, recorded: Path) -> pd.DataFrame:
+    """What the server used, and how long requests took, in a run as it is and while it was recorded; one row."""
+    made = _made(recorded)
+    answered = ingest.answered(recorded, made.begin, made.end)
+    used = ingest.cpu_seconds(recorded, made.begin, made.end)["server"]
+    before = ingest.summary(plain)
+    return pd.DataFrame(
+        {
+            "plain_us": [before["server_us"]],
+            "profiled_us": [used * 1e6 / made.requests],
+            "plain_p50_ms": [before["p50_ms"]],
+            "profiled_p50_ms": [answered.loc[answered["outcome"] == "ok", "from_due_ms"].median()],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """When a recording was made, in the run's seconds; its samples a second; the requests that succeeded meanwhile."""
+
+    begin: float
+    end: float
+    rate: float
+    requests: int
+
+
+def _recording(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "profile.json").read_text()))
+
+
+def _made(folder: Path) -> _Made:
+    recording = _recording(folder)
+    begin = recording["began"] - ingest.began(folder)
+    end = begin + recording["seconds"]
+    succeeded = int((ingest.answered(folder, begin, end)["outcome"] == "ok").sum())
+    return _Made(begin, end, recording["rate"], max(1, succeeded))
+
+
+def _recorded(folder: Path) -> tuple[pd.DataFrame, _Made]:
+    if _recording(folder)["behind"]:
+        raise Behind(f"py-spy fell behind while it recorded {folder}: the profile is biased, take it again")
+    return stacks.read(folder / "profile.raw"), _made(folder)

@@ -3,19 +3,21 @@
 Only threads that hold the interpreter's lock (the GIL) are sampled. At most one does at a time, so the
 samples are the time in which Python ran, and add up to no more than the clock: with Motor the server
 has a pool of threads, and counting every thread that looks busy would count the queue for the lock too.
+What threads wait for is another recording, of all of them.
 """
 
 import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from loadtests import clock
 
 RATE = 100
 GRACE_SECONDS = 20.0
@@ -39,16 +41,17 @@ class Recording:
     behind: bool
 
 
-def record(pid: int, seconds: float, raw: Path, rate: int = RATE) -> Recording:
+def record(pid: int, seconds: float, raw: Path, rate: int = RATE, *, waiting: bool = False) -> Recording:
     """Sample the process `pid` for `seconds` into `raw`, a line for each distinct stack.
 
+    `waiting` samples every thread, also those that wait, instead of only the one that runs Python.
     Raises `ProfilerError` without the right to trace the process, or when there is no such process.
     """
     if not psutil.pid_exists(pid):
         raise ProfilerError(f"py-spy could not record process {pid}: no process with that number is running")
     command = [_py_spy(), "record", "--pid", str(pid), "--duration", f"{max(1, round(seconds))}", "--rate", str(rate)]
-    command += ["--gil", "--format", "raw", "--output", str(raw)]
-    began, said = time.time(), ""
+    command += ["--idle" if waiting else "--gil", "--format", "raw", "--output", str(raw)]
+    began, said = clock.now(), ""
     with (
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -58,9 +61,9 @@ def record(pid: int, seconds: float, raw: Path, rate: int = RATE) -> Recording:
         assert py_spy.stdout is not None
         for line in py_spy.stdout:
             if "Sampling process" in line:
-                began = time.time()
+                began = clock.now()
             said += line
-    took = time.time() - began
+    took = clock.now() - began
     if py_spy.returncode != 0 or not raw.exists():
         raise ProfilerError(_why(pid, said))
     return Recording(began, took, rate * max(1, round(seconds)) / took, "behind in sampling" in said)

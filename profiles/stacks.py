@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +23,22 @@ CATEGORIES: list[tuple[str, str]] = [
 OTHER = "other"
 ORDER = [name for name, _ in CATEGORIES] + [OTHER]
 
+# What a thread waits for, by its stack; the first that matches. A suspended coroutine is on no stack, so what
+# requests wait for shows as the event loop's wait, unless a thread waits in their place, as with Motor.
+WAITS: list[tuple[str, str]] = [
+    ("an answer of MongoDB", r"recv_into \(pymongo/network_layer\.py(:\d+)?\)$"),
+    ("a free connection to MongoDB", r"Pool\._get_conn .*\(threading\.py(:\d+)?\)$"),
+    ("requests and answers (the event loop)", r"select \(selectors\.py(:\d+)?\)$"),
+    (
+        "work (helper threads)",
+        r"(_worker \(concurrent/futures/thread|PeriodicExecutor\._run \(pymongo/periodic_executor|"
+        r"wait_for_end \(server/app)\.py(:\d+)?\)$",
+    ),
+]
+
+_EVERY_EVENT = "BaseEventLoop._run_once (asyncio/base_events.py)"
+_LINE = re.compile(r":\d+\)")
+_WAITS = [(name, re.compile(pattern)) for name, pattern in WAITS]
 _RULES = [(name, re.compile(pattern)) for name, pattern in CATEGORIES]
 
 
@@ -47,3 +64,38 @@ def category(stack: str) -> str:
             if pattern.search(frame):
                 return name
     return OTHER
+
+
+def waits_for(stack: str) -> str:
+    """What a thread with this stack waits for, or "" if it runs, or would if it had the interpreter."""
+    return next((name for name, pattern in _WAITS if pattern.search(stack)), "")
+
+
+def functions(stack: str) -> str:
+    """The functions of a stack without line numbers, and without those that began the program and its event loop."""
+    frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
+    return ";".join(frames[frames.index(_EVERY_EVENT) :] if _EVERY_EVENT in frames else frames)
+
+
+def speedscope(rows: pd.DataFrame, name: str, rate: float) -> dict[str, Any]:
+    """The stacks of `read`, sampled `rate` times a second, as a file for https://www.speedscope.app."""
+    frames: dict[str, int] = {}
+    for stack in rows["stack"]:
+        for frame in stack.split(";"):
+            frames.setdefault(frame, len(frames))
+    weights = [count / rate for count in rows["samples"]]
+    return {
+        "$schema": "https://www.speedscope.app/file-format-schema.json",
+        "shared": {"frames": [{"name": frame} for frame in frames]},
+        "profiles": [
+            {
+                "type": "sampled",
+                "name": name,
+                "unit": "seconds",
+                "startValue": 0,
+                "endValue": sum(weights),
+                "samples": [[frames[frame] for frame in stack.split(";")] for stack in rows["stack"]],
+                "weights": weights,
+            }
+        ],
+    }

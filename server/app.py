@@ -44,15 +44,16 @@ async def main(
     Raises `StoreUnavailable` if there is no database.
     """
     log_to_stderr(access_log=settings.access_log == "on")
-    store = Store(mongodb_uri, settings.database, settings.driver, settings.show_numbers == "on")
+    in_flight = InFlight()
+    metrics = Metrics(in_flight, lambda: service.waiting)
+    show_numbers = settings.show_numbers == "on"
+    store = Store(mongodb_uri, settings.database, settings.driver, show_numbers, metrics.connection_wait.observe)
     timeline = Timeline(store)
     await timeline.start()
     log_pending(await store.data_version())
 
     newest = reader(settings.cache, store, timeline)
     service = MessageService(store, timeline, newest, writer(settings.writes, store))
-    in_flight = InFlight()
-    metrics = Metrics(in_flight, lambda: service.waiting)
     admission = Admission(
         settings.write_limit, settings.client_limit, settings.max_waiting, lambda: service.waiting, settings.workers
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -45,14 +45,15 @@ class RunningServer:
 
 
 @contextmanager
-def running(log: Path | None = None, **settings: Any) -> Iterator[RunningServer]:
+def running(log: Path | None = None, program: Sequence[str] = ("server",), **settings: Any) -> Iterator[RunningServer]:
     """A server with `settings` (names as in `Settings`), while the block runs.
 
-    What is not given comes from the LAB_ variables, and else from `DEFAULTS`. Should the calling
-    process be killed, its servers stop too. Raises `LaunchError`, or `TypeError` for an unknown setting.
+    What is not given comes from the LAB_ variables, and else from `DEFAULTS`. Should the calling process
+    be killed, its servers stop too. `program` is what runs: another module may wrap `python -m server`,
+    with flags of its own before the server's. Raises `LaunchError`, or `TypeError` for an unknown setting.
     """
     with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder:
-        server = start(log or Path(folder) / "server.log", **settings)
+        server = start(log or Path(folder) / "server.log", program, **settings)
         try:
             yield server
         finally:
@@ -97,11 +98,11 @@ def scratch_database(prefix: str) -> Iterator[tuple[str, str]]:
             thread.submit(lambda: asyncio.run(drop_database(uri, name))).result()
 
 
-def start(log: Path, **settings: Any) -> RunningServer:
+def start(log: Path, program: Sequence[str] = ("server",), **settings: Any) -> RunningServer:
     """Start a server and return when it listens: see `running`. To be stopped with `stop`."""
     if unknown := set(settings) - {each.name for each in fields(Settings)}:
         raise TypeError(f"the server has no setting {', '.join(sorted(unknown))}")
-    command = [sys.executable, "-m", "server"]
+    command = [sys.executable, "-m", *program]
     environment = dict(os.environ)
     for name, value in (DEFAULTS | settings).items():
         if is_secret(name):

@@ -2,7 +2,7 @@
 
 import inspect
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from typing import Any
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, ReturnDocument, errors
+from pymongo import AsyncMongoClient, ReturnDocument, errors, monitoring
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
@@ -44,19 +44,44 @@ NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
 COUNTER = {"_id": "messages"}
 
 
+class _Connections(monitoring.ConnectionPoolListener):
+    """Hears of each connection that is taken from the pool."""
+
+    def __init__(self, waited: Callable[[float], None]) -> None:
+        self._waited = waited
+
+    def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
+        self._waited(event.duration or 0.0)
+
+    def _ignore(self, event: object) -> None:
+        """What else happens to connections."""
+
+    connection_check_out_failed = connection_check_out_started = connection_checked_in = _ignore
+    connection_closed = connection_created = connection_ready = _ignore
+    pool_cleared = pool_closed = pool_created = pool_ready = _ignore
+
+
 class Store:
     """The collections `messages`, `counters` and `visits`. Belongs to the event loop it was made in.
 
     The two drivers, `motor` and `pymongo`, have the same methods for all that is done here. Unless
     `show_numbers`, the numbers of those who sent texts leave it masked: all that is read passes `_message`.
+    `waited` is told how long each operation waited for a free connection, in seconds.
     """
 
-    def __init__(self, mongodb_uri: str, database: str, driver: str = "motor", show_numbers: bool = False) -> None:
+    def __init__(
+        self,
+        mongodb_uri: str,
+        database: str,
+        driver: str = "motor",
+        show_numbers: bool = False,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
             given = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
             ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in given}
-            self._client = client(mongodb_uri, **ours)
+            self._client = client(mongodb_uri, event_listeners=[_Connections(waited)], **ours)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
         self._watched = AsyncMongoClient(mongodb_uri, **(ours | WATCHING))

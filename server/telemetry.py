@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 
 _phases: ContextVar[dict[str, float]] = ContextVar("phases")
 
@@ -76,6 +76,9 @@ class Metrics:
         self._duration_of = functools.cache(self.duration.labels)  # which would look it up under a lock each time
         self.database = Counter(
             "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
+        )
+        self.connection_wait = Summary(
+            "database_connection_wait_seconds", "Time waited for a free connection to MongoDB.", registry=self.registry
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)

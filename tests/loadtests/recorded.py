@@ -10,32 +10,55 @@ from pathlib import Path
 BEGAN = 1_700_000_001.0
 SECONDS = 2.0
 
+# One was due 6 ms before it was sent, and one was never sent.
 REQUESTS = """\
-time,name,milliseconds,status
-1700000000.000000,GET /messages,10.000,200
-1700000000.900000,GET /messages,50.000,200
-1700000000.500000,GET /messages,600.000,200
-1700000001.200000,GET /messages,4.000,200
-1700000001.500000,POST /messages,8.000,201
-1700000001.600000,POST /messages refused,2.000,429
-1700000001.700000,POST /messages,30.000,503
-1700000002.000000,GET /messages,20.000,304
-1700000002.200000,GET /messages,0.500,0
-1700000002.950000,GET /messages,100.000,200
+due,sent,name,milliseconds,status
+1700000000.000000,1700000000.000000,GET /messages,10.000,200
+1700000000.900000,1700000000.900000,GET /messages,50.000,200
+1700000000.500000,1700000000.500000,GET /messages,600.000,200
+1700000001.200000,1700000001.200000,GET /messages,4.000,200
+1700000001.494000,1700000001.500000,POST /messages,8.000,201
+1700000001.600000,1700000001.600000,POST /messages refused,2.000,429
+1700000001.700000,1700000001.700000,POST /messages,30.000,503
+1700000002.000000,1700000002.000000,GET /messages,20.000,304
+1700000002.200000,1700000002.200000,GET /messages,0.500,0
+1700000002.950000,1700000002.950000,GET /messages,100.000,200
+1700000002.900000,1700000004.000000,unsent,0.000,0
 """
 
 # The server uses 0.2 of a core, then 0.4, then 0.2 again; mongod 0.1 throughout.
 CPU = """\
-time,role,cpu_seconds
-1700000000.500000,server,10.000000
-1700000000.500000,mongod,5.000000
-1700000001.500000,server,10.200000
-1700000001.500000,mongod,5.100000
-1700000002.500000,server,10.600000
-1700000002.500000,mongod,5.200000
-1700000003.500000,server,10.800000
-1700000003.500000,mongod,5.300000
+time,role,pid,cpu_seconds
+1700000000.500000,server,11,10.000000
+1700000000.500000,mongod,12,5.000000
+1700000000.500000,machine,0,100.000000
+1700000001.500000,server,11,10.200000
+1700000001.500000,mongod,12,5.100000
+1700000001.500000,machine,0,101.000000
+1700000002.500000,server,11,10.600000
+1700000002.500000,mongod,12,5.200000
+1700000002.500000,machine,0,102.000000
+1700000003.500000,server,11,10.800000
+1700000003.500000,mongod,12,5.300000
+1700000003.500000,machine,0,103.000000
 """
+
+# In the measured time the event loop runs 20 timers, 40 ms late in all; then there are 2 requests inside, then 4.
+METRICS = """\
+time,name,value
+1700000001.000000,event_loop_lag_seconds_sum,1.000
+1700000001.000000,event_loop_lag_seconds_count,100
+1700000001.500000,http_requests_in_flight,2
+1700000002.500000,http_requests_in_flight,4
+1700000003.000000,event_loop_lag_seconds_sum,1.040
+1700000003.000000,event_loop_lag_seconds_count,120
+"""
+
+FAILURES = """\
+Method,Name,Error,Occurrences,First Seen,Last Seen
+POST,POST /messages,"HTTPError('503 Server Error: Service Unavailable for url: POST /messages')",1,1700000001,1700000001
+"""
+EXCEPTIONS = "Count,Message,Traceback,Nodes\n"
 
 STATS = """\
 Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
@@ -58,12 +81,17 @@ Total Min Response Time,Total Max Response Time,Total Average Content Size
 """
 
 
-def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = ()) -> Path:
-    """Write the run into the new `folder`, with a Locust that uses so much of a core and so warns."""
+def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = (), late_ms: float = 1.0) -> Path:
+    """Write the run into the new `folder`, with a Locust that uses so much of a core, warns so, and is so late."""
     folder.mkdir(parents=True)
-    locust = [f"{BEGAN + second},locust,{1 + locust_cores * second}\n" for second in (-0.5, 0.5, 1.5, 2.5)]
+    locust = [f"{BEGAN + second},locust,13,{1 + locust_cores * second}\n" for second in (-0.5, 0.5, 1.5, 2.5)]
     load = {"scenario": "mixed", "users": 4, "seconds": SECONDS, "warmup": 1.0, "rate": None}
     (folder / "requests.csv").write_text(REQUESTS)
+    beats = [f"{BEGAN + number / 50},0,{late_ms}\n" for number in range(100)]
+    (folder / "generator.csv").write_text("time,worker,late_ms\n" + "".join(beats))
+    (folder / "metrics.csv").write_text(METRICS)
+    (folder / "locust_failures.csv").write_text(FAILURES)
+    (folder / "locust_exceptions.csv").write_text(EXCEPTIONS)
     (folder / "cpu.csv").write_text(CPU + "".join(locust))
     (folder / "locust_stats.csv").write_text(STATS)
     (folder / "locust_stats_history.csv").write_text(HISTORY)

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from loadtests import charts, ingest
+from loadtests.capacity import Capacity, Slo
 from loadtests.experiment import METRICS, Comparison
 from loadtests.run import Load
 from tests.loadtests import recorded
@@ -102,3 +103,37 @@ def test_a_variant_that_answered_nothing_can_be_drawn(comparison: Comparison, tm
 def test_there_are_colours_for_more_variants_than_anybody_compares() -> None:
     six = charts.colours([f"variant {number}" for number in range(6)])
     assert len(set(six.values())) == 6
+
+
+BUSY = "Locust used 99% of a core: it was the limit"
+
+
+def test_a_void_run_is_crossed_and_not_counted(comparison: Comparison) -> None:
+    void = comparison.rounds["void"].where(comparison.rounds["round"] > 2, BUSY)
+    figure = charts.rounds(Comparison(comparison.load, VARIANTS, comparison.rounds.assign(void=void)), "p50_ms")
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert sum(len(line.get_ydata()) for line in crosses) == 4
+    assert {line.get_color() for line in crosses} == {charts.GREY}
+    assert "4 void runs, not counted" in figure.axes[0].get_title(loc="left")
+
+
+@pytest.mark.parametrize("chart", [charts.latency, charts.throughput])
+def test_void_runs_are_left_out_of_what_is_drawn_of_them_together(comparison: Comparison, chart: Chart) -> None:
+    figure = chart(Comparison(comparison.load, VARIANTS, comparison.rounds.assign(void=BUSY)))
+    assert len(figure.axes[0].lines) == 0
+    assert "(12 void runs left out)" in figure.axes[0].get_title(loc="left")
+    assert png(figure).startswith(PNG)
+
+
+@pytest.mark.parametrize("high", [220.0, float("inf")])
+def test_capacity_is_drawn_over_the_offered_rate(high: float) -> None:
+    rows = [
+        {"rate": rate, "requests_per_s": min(rate, 210.0), "p95_ms": latency, "void": void}
+        for rate, latency, void in [(100.0, 5.0, ""), (200.0, 20.0, ""), (220.0, 900.0, ""), (400.0, 2000.0, BUSY)]
+    ]
+    figure = charts.capacity(Capacity("reads", Slo(), 200.0, high, "" if high < 300 else BUSY, pd.DataFrame(rows)))
+    upper, lower = figure.axes
+    assert png(figure).startswith(PNG)
+    assert "requests/s" in upper.get_ylabel()
+    assert "ms" in lower.get_ylabel()
+    assert "200" in upper.get_title(loc="left")

@@ -18,55 +18,79 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_measured_time_begins_after_the_warm_up(folder: Path) -> None:
     assert ingest.began(folder) == recorded.BEGAN
-    times = ingest.requests(folder)["time_s"]
-    assert times.min() == pytest.approx(-1.0)
-    assert times.max() == pytest.approx(1.95)
+    due = ingest.requests(folder)["due_s"]
+    assert due.min() == pytest.approx(-1.0)
+    assert due.max() == pytest.approx(1.95)
 
 
 def test_each_request_has_an_outcome(folder: Path) -> None:
     rows = ingest.requests(folder)
-    assert list(rows.columns) == ["time_s", "name", "milliseconds", "status", "outcome"]
+    assert list(rows.columns) == ["due_s", "sent_s", "name", "from_due_ms", "from_send_ms", "status", "outcome"]
     outcomes = rows.groupby("status")["outcome"].unique().str.join(" ").to_dict()
-    assert outcomes == {0: "failed", 200: "ok", 201: "ok", 304: "ok", 429: "refused", 503: "failed"}
+    assert outcomes == {0: "failed unsent", 200: "ok", 201: "ok", 304: "ok", 429: "refused", 503: "failed"}
 
 
-def test_what_was_answered_in_the_warm_up_or_too_late_is_not_measured(folder: Path) -> None:
-    # The one of 600 ms was sent in the warm-up and answered after it; that of 100 ms came too late.
-    assert ingest.measured(folder)["milliseconds"].tolist() == [600, 4, 8, 2, 30, 20, 0.5]
+def test_a_request_waits_from_when_it_was_due(folder: Path) -> None:
+    rows = ingest.requests(folder)
+    late = rows[rows["status"] == 201]
+    assert late["from_send_ms"].tolist() == [8.0]
+    assert late["from_due_ms"].tolist() == pytest.approx([14.0], abs=0.001)
 
 
-@pytest.mark.parametrize(("begin", "end", "milliseconds"), [(-1, 0, [10, 50]), (0, 0.5, [600, 4]), (3, 4, [])])
+def test_a_request_that_was_never_sent_has_waited_to_the_end(folder: Path) -> None:
+    rows = ingest.requests(folder)
+    assert rows.loc[rows["outcome"] == "unsent", "from_due_ms"].tolist() == pytest.approx([1100.0], abs=0.001)
+
+
+def test_what_was_due_in_the_warm_up_is_not_measured_and_what_was_answered_late_is(folder: Path) -> None:
+    assert ingest.measured(folder)["from_send_ms"].tolist() == [4, 8, 2, 30, 20, 0.5, 100, 0]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "milliseconds"), [(-1, 0, [10, 50]), (0, 0.5, [600, 4]), (2, 3, [100]), (3, 4, [])]
+)
 def test_any_slice_of_time_can_be_looked_at(folder: Path, begin: float, end: float, milliseconds: list[float]) -> None:
-    assert ingest.answered(folder, begin, end)["milliseconds"].tolist() == milliseconds
+    assert ingest.answered(folder, begin, end)["from_send_ms"].tolist() == milliseconds
 
 
 def test_the_summary(folder: Path) -> None:
-    # Four succeeded in two seconds: 600, 4, 8 and 20 ms. The server used 0.6 s meanwhile, mongod 0.2 s.
+    # Four were answered with success in two seconds, and the server used 0.6 s meanwhile, mongod 0.2 s.
+    # Four were due and answered with success, after 4, 14, 20 and 100 ms; one has waited for 1100 ms.
     assert ingest.summary(folder) == pytest.approx(
         {
             "requests_per_s": 2.0,
             "refused_per_s": 0.5,
             "failed_per_s": 1.0,
-            "p50_ms": 14.0,
-            "p95_ms": 513.0,
-            "p99_ms": 582.6,
+            "unsent_per_s": 0.5,
+            "p50_ms": 20.0,
+            "p95_ms": 900.0,
+            "p99_ms": 1060.0,
+            "p99_from_send_ms": 97.6,
             "server_us": 150_000.0,
             "mongod_us": 50_000.0,
             "server_cores": 0.3,
             "mongod_cores": 0.1,
             "locust_cores": 0.5,
+            "machine_cores": 1.0,
+            "lag_ms": 2.0,
+            "waiting": 3.0,
+            "generator_late": 0.05,
             "void": "",
-        }
+            "lost": "",
+        },
+        abs=0.001,
     )
 
 
 def test_processor_time_between_samples_is_interpolated(folder: Path) -> None:
-    assert ingest.cpu_seconds(folder, 0.25, 0.75) == pytest.approx({"server": 0.15, "mongod": 0.05, "locust": 0.25})
+    assert ingest.cpu_seconds(folder, 0.25, 0.75) == pytest.approx(
+        {"server": 0.15, "mongod": 0.05, "locust": 0.25, "machine": 0.5}
+    )
 
 
 def test_the_use_of_cores_from_sample_to_sample(folder: Path) -> None:
     rows = ingest.cpu(folder)
-    assert list(rows.columns) == ["time_s", "role", "cpu_seconds", "cores"]
+    assert list(rows.columns) == ["time_s", "role", "pid", "cpu_seconds", "cores"]
     cores = {role: samples["cores"].dropna().tolist() for role, samples in rows.groupby("role")}
     assert cores["server"] == pytest.approx([0.2, 0.4, 0.2])
     assert cores["locust"] == pytest.approx([0.5, 0.5, 0.5])
@@ -87,6 +111,56 @@ def test_a_run_is_void_if_locust_was_the_limit(
     summary = ingest.summary(recorded.write(tmp_path / "run", locust_cores, warnings))
     assert void in summary["void"]
     assert bool(summary["void"]) is bool(void)
+
+
+def test_a_run_is_void_if_locust_did_not_get_the_processor(tmp_path: Path) -> None:
+    # Late by 4 ms every 20 ms.
+    summary = ingest.summary(recorded.write(tmp_path / "run", late_ms=4.0))
+    assert summary["void"] == "Locust was late by 20% of the time: it did not get the processor it needed"
+    assert summary["lost"] == ""
+
+
+def test_of_several_locust_processes_the_busiest_counts(folder: Path) -> None:
+    with (folder / "cpu.csv").open("a") as cpu:
+        cpu.writelines(f"{recorded.BEGAN + second},locust,14,{1 + 0.9 * second}\n" for second in (-0.5, 2.5))
+    summary = ingest.summary(folder)
+    assert summary["locust_cores"] == pytest.approx(1.4)
+    assert summary["void"].startswith("Locust used 90% of a core")
+
+
+def test_nothing_of_a_run_counts_in_which_the_server_died(folder: Path) -> None:
+    lines = (folder / "cpu.csv").read_text().splitlines()
+    alive = [line for line in lines if not line.startswith(("1700000002.5", "1700000003.5")) or ",server," not in line]
+    (folder / "cpu.csv").write_text("\n".join(alive) + "\n")
+    summary = ingest.summary(folder)
+    assert summary["lost"] == summary["void"] == "the server (process 11) ended 0.5 s into the measured time"
+    assert summary["server_us"] >= 0
+
+
+def test_nothing_of_a_run_counts_in_which_a_behaviour_is_broken(folder: Path) -> None:
+    with (folder / "locust_exceptions.csv").open("a") as file:
+        file.write('3,KeyError: id,"  File ""scenarios.py""\n    in turn",local\n')
+    assert ingest.exceptions(folder)["count"].tolist() == [3]
+    assert ingest.summary(folder)["lost"] == "a behaviour of the scenario is broken: KeyError: id"
+
+
+def test_a_service_without_metrics_is_no_trouble(folder: Path) -> None:
+    (folder / "metrics.csv").write_text("time,name,value\n")
+    assert ingest.metrics(folder).empty
+    assert pd.isna(ingest.summary(folder)["lag_ms"])
+
+
+def test_what_grew_meanwhile(folder: Path) -> None:
+    assert ingest.increase(folder, "event_loop_lag_seconds_count", 0.0, 2.0) == 20
+    assert ingest.increase(folder, "event_loop_lag_seconds_count", 0.5, 1.5) == 10
+    assert pd.isna(ingest.increase(folder, "nothing", 0.0, 2.0))
+
+
+def test_locusts_failures(folder: Path) -> None:
+    rows = ingest.failures(folder)
+    assert list(rows.columns) == list(ingest.FAILURES_COLUMNS.values())
+    assert rows[["name", "count"]].values.tolist() == [["POST /messages", 1]]
+    assert ingest.exceptions(folder).empty
 
 
 def test_the_cpu_of_a_role_without_processes_is_unknown_and_not_zero(folder: Path) -> None:
@@ -139,6 +213,10 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("cpu.csv", ingest.cpu),
     ("locust_stats.csv", ingest.stats),
     ("locust_stats_history.csv", ingest.history),
+    ("locust_failures.csv", ingest.failures),
+    ("locust_exceptions.csv", ingest.exceptions),
+    ("metrics.csv", ingest.metrics),
+    ("generator.csv", ingest.generator),
 ]
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
@@ -166,7 +244,7 @@ def test_a_file_of_which_only_the_heading_was_written_is_named(folder: Path, nam
         dict(READERS)[name](folder)
 
 
-@pytest.mark.parametrize("name", ["requests.csv", "cpu.csv"])
+@pytest.mark.parametrize("name", ["requests.csv", "cpu.csv", "metrics.csv", "generator.csv"])
 def test_a_file_whose_last_line_is_cut_off_is_named(folder: Path, name: str) -> None:
     text = (folder / name).read_text()
     (folder / name).write_text(text.rstrip().rpartition(",")[0])
@@ -184,7 +262,9 @@ def test_a_run_without_a_success_has_no_latency(folder: Path) -> None:
     (folder / "requests.csv").write_text(rows)
     summary = ingest.summary(folder)
     assert summary["requests_per_s"] == 0
-    assert pd.isna(summary["p50_ms"])
+    assert pd.isna(summary["p99_from_send_ms"])
+    # … but one request was never sent, and its caller has waited to the end.
+    assert summary["p50_ms"] == pytest.approx(1100, abs=0.001)
 
 
 def test_the_record_is_what_was_written(folder: Path) -> None:

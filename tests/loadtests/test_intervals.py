@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtests.intervals import Ratio, paired_ratio
+from loadtests.intervals import Ratio, paired_difference, paired_ratio
 
 
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 3.0])
@@ -50,11 +50,11 @@ def test_the_same_measurements_give_the_same_interval() -> None:
     [(0.8, 1.2, False), (1.0, 1.2, False), (0.8, 1.0, False), (1.01, 1.2, True), (0.8, 0.99, True)],
 )
 def test_it_differs_if_the_interval_excludes_1(low: float, high: float, differs: bool) -> None:
-    assert Ratio(1.0, low, high, pairs=6).differs is differs
+    assert Ratio(1.0, low, high, pairs=6, visible=0.1).differs is differs
 
 
 def test_it_reads_as_ratio_and_interval() -> None:
-    assert str(Ratio(0.5, 0.456, 0.6, pairs=6)) == "0.50 [0.46, 0.60]"
+    assert str(Ratio(0.5, 0.456, 0.6, pairs=6, visible=0.1)) == "0.50 [0.46, 0.60]"
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,32 @@ def test_a_true_ratio_of_2_is_always_found() -> None:
     for found in simulated(true_ratio=2.0):
         assert found.differs
         assert found.value == pytest.approx(2.0, rel=0.15)
+
+
+def test_the_visible_change_is_what_a_paired_test_of_that_scatter_shows_four_times_in_five() -> None:
+    generator = np.random.default_rng(1)
+    visible, found = [], 0
+    for number in range(200):
+        noise = generator.normal(0, 0.05, size=6)
+        ratio = paired_ratio([100.0] * 6, (100 * 1.08 * np.exp(noise)).tolist(), seed=number)
+        visible.append(ratio.visible)
+        found += ratio.differs
+    # With this scatter 8 % lies a little above what is visible, so it is found a little more often.
+    assert 0.04 < np.median(visible) < 0.08
+    assert 0.75 < found / 200 < 0.99
+
+
+def test_a_difference_of_few_pairs_reaches_beyond_them() -> None:
+    two = paired_difference([10.0, 20.0], [12.0, 21.0])
+    assert two.value == 1.5
+    assert two.low < 1.0
+    assert two.high > 2.0
+    assert not two.differs
+    assert paired_difference([1.0, 2.0, 3.0], [11.0, 12.1, 12.9]).differs
+    assert paired_difference([1.0], [2.0]).low == -np.inf
+
+
+@pytest.mark.parametrize(("base", "other"), [([], []), ([1.0], [1.0, 2.0])])
+def test_a_difference_needs_pairs(base: list[float], other: list[float]) -> None:
+    with pytest.raises(ValueError, match="in pairs"):
+        paired_difference(base, other)

@@ -8,23 +8,28 @@ import psutil
 
 from loadtests import machine
 from tests.processes import free_port
+from tests.waiting import eventually
 
 
 def test_where_nobody_listens_nobody_is_found() -> None:
     assert machine.behind(f"http://127.0.0.1:{free_port()}").pids() == {"server": [], "mongod": []}
 
 
-def test_processor_time_is_the_sum_of_a_role() -> None:
+def test_processor_time_is_told_of_each_process() -> None:
     this = psutil.Process()
-    once = machine.Processes({"tests": [this]}).cpu_seconds()["tests"]
-    twice = machine.Processes({"tests": [this, this]}).cpu_seconds()["tests"]
-    assert 0 < once < twice
+    ((role, pid, seconds),) = machine.Processes({"tests": [this]}).cpu_seconds()
+    assert (role, pid) == ("tests", this.pid)
+    assert 0 < seconds <= machine.busy_seconds()
 
 
-def test_a_process_that_has_ended_is_no_trouble() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        gone = psutil.Process(process.pid)
-    assert machine.Processes({"tests": [gone]}).cpu_seconds() == {"tests": 0.0}
+def test_a_process_that_has_ended_is_left_out_even_if_nobody_has_waited_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        ended = psutil.Process(process.pid)
+        eventually(lambda: ended.status() == psutil.STATUS_ZOMBIE)
+        assert machine.Processes({"tests": [ended]}).cpu_seconds() == []
+    assert machine.Processes({"tests": [ended]}).cpu_seconds() == []
+    assert machine.with_children([ended]) == [ended]
+    machine.kill(ended)
 
 
 def test_the_machine_is_described() -> None:

@@ -4,18 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import requests
 
 from loadtests import ingest, machine
 from loadtests.run import Load, RunError, run
 from server.launch import RunningServer
-from tests.processes import free_port, using
+from tests.processes import free_port, stopped, using
 from tests.waiting import eventually
 
 MIXED = Load("mixed", users=4, seconds=0.75, warmup=0.25)
@@ -54,6 +57,8 @@ def test_the_folder_holds_locusts_own_files_and_ours(mixed: Path) -> None:
         "locust.out",
         "requests.csv",
         "cpu.csv",
+        "metrics.csv",
+        "generator.csv",
         "run.json",
     }
 
@@ -70,7 +75,7 @@ def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Running
         "processes",
         "warnings",
     }
-    assert record["load"] == {"scenario": "mixed", "users": 4, "seconds": 0.75, "warmup": 0.25, "rate": None}
+    assert Load(**record["load"] | {"locust": ()}) == MIXED
     assert "locust" in record["command"]
     assert record["url"] == shared_server.url
     assert record["settings"] == {"cache": "ttl"}
@@ -90,21 +95,98 @@ def test_every_request_succeeded(mixed: Path) -> None:
     assert ingest.summary(mixed)["requests_per_s"] > 0
 
 
-def test_locusts_summary_counts_every_request_of_the_log(mixed: Path) -> None:
-    logged = ingest.requests(mixed)["name"].value_counts().to_dict()
-    assert ingest.stats(mixed).set_index("name")["requests"].to_dict() == logged
+def test_locusts_summary_counts_the_requests_of_the_log_but_for_its_last_second(mixed: Path) -> None:
+    logged = ingest.requests(mixed).groupby("name")["sent_s"]
+    counted = ingest.stats(mixed).set_index("name")["requests"]
+    for name, sent in logged:
+        assert (sent < sent.max() - 1.1).sum() <= counted[name] <= len(sent)
 
 
 def test_everybody_who_took_part_used_the_processor(mixed: Path) -> None:
     summary = ingest.summary(mixed)
-    for name in ("server_us", "mongod_us", "server_cores", "mongod_cores", "locust_cores"):
+    for name in ("server_us", "mongod_us", "server_cores", "mongod_cores", "locust_cores", "machine_cores"):
         assert summary[name] > 0, name
 
 
+def test_the_load_lasts_for_all_of_the_measured_time(mixed: Path) -> None:
+    assert ingest.summary(mixed)["lost"] == ""
+    assert ingest.requests(mixed)["sent_s"].max() > MIXED.seconds
+
+
 def test_processor_time_only_grows(mixed: Path) -> None:
-    for _, samples in ingest.cpu(mixed).groupby("role"):
+    for _, samples in ingest.cpu(mixed).groupby(["role", "pid"]):
         assert samples["time_s"].is_monotonic_increasing
         assert samples["cpu_seconds"].is_monotonic_increasing
+
+
+def test_the_service_was_asked_for_its_metrics(mixed: Path) -> None:
+    assert {ingest.WAITING, f"{ingest.LAG}_sum"} <= set(ingest.metrics(mixed)["name"])
+    assert ingest.summary(mixed)["waiting"] >= 1
+
+
+def test_without_a_rate_a_request_is_due_when_it_is_sent(mixed: Path) -> None:
+    rows = ingest.requests(mixed)
+    assert rows["due_s"].tolist() == rows["sent_s"].tolist()
+    assert (rows["from_due_ms"] == rows["from_send_ms"]).all()
+
+
+# An open system: requests are due at a constant rate, whatever the server does.
+
+
+def test_requests_are_due_at_a_constant_rate_and_late_while_the_server_stands_still(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server, folder = start_server(), tmp_path / "run"
+    load = Load("reads", users=2, seconds=2.0, warmup=0.0, rate=50, fast=True)
+
+    def stand_still() -> None:
+        eventually(lambda: (folder / "requests.csv").exists() and len((folder / "requests.csv").read_text()) > 100)
+        with stopped(psutil.Process(server.pid)):
+            time.sleep(0.5)  # not to wait for something: this is the fault
+
+    with ThreadPoolExecutor(1) as background:
+        fault = background.submit(stand_still)
+        run(load, server.url, folder)
+        fault.result()
+    rows = ingest.measured(folder).sort_values("due_s")
+    assert rows["due_s"].diff().dropna().tolist() == pytest.approx([1 / 50] * (len(rows) - 1), abs=0.001)
+    # Two users were hit; but every request that was due meanwhile had to wait.
+    assert (rows["from_send_ms"] > 250).sum() <= 4
+    assert (rows["from_due_ms"] > 250).sum() >= 10
+
+
+def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+    load = Load("writes", users=1, seconds=1.0, warmup=0.0, rate=50_000, fast=True)
+    folder = run(load, start_server().url, tmp_path / "run")
+    summary = ingest.summary(folder)
+    assert summary["unsent_per_s"] > summary["requests_per_s"] > 0
+    assert len(ingest.measured(folder)) == pytest.approx(50_000, rel=0.001)
+
+
+def test_locust_in_several_processes_keeps_one_log(shared_server: RunningServer, tmp_path: Path) -> None:
+    load = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40, locust=("--processes", "2"))
+    folder = run(load, shared_server.url, tmp_path / "run")
+    assert set(ingest.generator(folder)["worker"]) == {0, 1}
+    # The master took no part, and its workers' schedules together are the whole.
+    assert len(ingest.measured(folder)) == pytest.approx(40, abs=3)
+    assert set(ingest.measured(folder)["outcome"]) == {"ok"}
+    assert len(ingest.record(folder)["processes"]["locust"]) == 3
+
+
+def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+    server, folder = start_server(), tmp_path / "run"
+
+    def die() -> None:
+        eventually(lambda: (folder / "requests.csv").exists() and len((folder / "requests.csv").read_text()) > 100)
+        server.process.kill()
+
+    with ThreadPoolExecutor(1) as background:
+        fault = background.submit(die)
+        run(Load("reads", users=2, seconds=2.0, warmup=0.0, rate=40), server.url, folder)
+        fault.result()
+    summary = ingest.summary(folder)
+    assert summary["lost"].startswith(f"the server (process {server.pid}) ended ")
+    assert summary["server_us"] >= 0
 
 
 # A rate, and nobody there.
@@ -128,13 +210,13 @@ def test_the_processor_time_of_a_server_that_was_not_found_is_unknown(absent: Pa
 
 
 def test_a_rate_is_not_exceeded(absent: Path) -> None:
-    sent = ingest.requests(absent)["time_s"]
+    sent = ingest.requests(absent)["sent_s"]
     assert 0 < len(sent) <= RATE * (sent.max() - sent.min()) + USERS
 
 
 def test_at_a_rate_callers_do_not_come_in_bursts(absent: Path) -> None:
     # If all came at once, each would wait for the others, and latency would be that of a queue.
-    sent = ingest.requests(absent)["time_s"].sort_values()
+    sent = ingest.requests(absent)["sent_s"].sort_values()
     after_the_first_of_each = sent[sent > USERS / RATE]
     assert after_the_first_of_each.diff().median() > 0.05 / RATE
 
@@ -145,7 +227,7 @@ def test_at_a_rate_callers_do_not_come_in_bursts(absent: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "blamed"),
     [
-        ({"scenario": "nothing"}, "name one of reads, writes, mixed"),
+        ({"scenario": "nothing"}, "name one of reads, writes, mixed, conversation"),
         ({"users": 0}, "users"),
         ({"seconds": 0.0}, "seconds"),
         ({"seconds": float("nan")}, "seconds"),

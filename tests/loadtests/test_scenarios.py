@@ -2,12 +2,26 @@
 
 import pytest
 
-from loadtests.scenarios import SCENARIOS, Behaviour, read_recent, send_message, turns
+from client import MessageClient
+from loadtests.scenarios import (
+    SCENARIOS,
+    Behaviour,
+    open_thread,
+    prepare,
+    read_recent,
+    read_since,
+    reply,
+    request_name,
+    send_message,
+    turns,
+)
+from server.launch import RunningServer
 
 TURNS = {
     "reads": [read_recent],
     "writes": [send_message],
     "mixed": [read_recent, send_message],
+    "conversation": [read_recent] * 4 + [read_since] * 3 + [open_thread] * 2 + [send_message] + [reply] * 2,
 }
 
 
@@ -23,3 +37,22 @@ def test_mixed_is_half_reads_and_half_writes() -> None:
 
 def test_every_scenario_is_in_the_table_above() -> None:
     assert set(SCENARIOS) == set(TURNS)
+
+
+@pytest.mark.parametrize("behaviour", SCENARIOS["conversation"])
+def test_each_behaviour_of_a_conversation_works(shared_server: RunningServer, behaviour: Behaviour) -> None:
+    with MessageClient(shared_server.url) as client:
+        behaviour(client)
+
+
+def test_a_reply_answers_what_was_read_last(server: RunningServer) -> None:
+    prepare(server.url, 3)
+    with MessageClient(server.url) as client:
+        read_recent(client)
+        reply(client)
+        newest, *_ = client.recent(limit=1)
+        assert newest.reply_to == client.recent(limit=4)[-1].id
+
+
+def test_ids_are_not_in_the_names_of_requests() -> None:
+    assert request_name("GET", "/messages/0123456789abcdef01234567/replies") == "GET /messages/{id}/replies"

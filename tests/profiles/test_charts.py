@@ -64,3 +64,51 @@ def test_what_never_happened_can_be_drawn(profiles: Profiles, tmp_path: Path) ->
     shown = Profiles(profiles.load, VARIANTS, pd.concat(idle), folders={})
     assert png(charts.running_or_waiting(shown)).startswith(PNG)
     assert png(charts.where_time_goes(shown)).startswith(PNG)
+
+
+@pytest.fixture
+def two() -> Profiles:
+    """Two variants: `driver` vanishes, `cache` appears, `get` stays as long."""
+    outer = "BaseEventLoop._run_once (asyncio/base_events.py);get (server/api/handlers.py)"
+    rows = [
+        (number, variant, f"{outer}{stack}", microseconds)
+        for number in (1, 2)
+        for variant, stack, microseconds in [
+            ("cache off", "", 20.0), ("cache off", ";find (pymongo/cursor.py)", 100.0),
+            ("cache ttl", "", 20.0), ("cache ttl", ";newest (server/recent.py)", 5.0),
+        ]
+    ]  # fmt: skip
+    frames = pd.DataFrame(rows, columns=["round", "variant", "stack", "us_per_request"])
+    waits = pd.DataFrame({"variant": VARIANTS, "reason": ["an answer of MongoDB"] * 2, "threads": [1.5, 0.1]})
+    return Profiles(Load("mixed"), VARIANTS, pd.DataFrame(), folders={}, stacks=frames, waits=waits)
+
+
+@pytest.mark.parametrize(
+    ("chart", "unit"),
+    [(charts.icicle, "µs per request"), (charts.difference, "µs per request"), (charts.waits, "mean")],
+)
+def test_calls_and_waits_are_drawn_with_their_unit(two: Profiles, chart: Chart, unit: str) -> None:
+    figure = chart(two)
+    assert png(figure).startswith(PNG)
+    assert labels(figure)[0].endswith(unit)
+    assert plt.get_fignums() == []
+
+
+def written(figure: Figure) -> set[str]:
+    return {text.get_text() for text in figure.axes[0].texts}
+
+
+def test_a_difference_shows_what_appeared_and_reversed_what_vanished(two: Profiles) -> None:
+    assert "newest" in written(charts.difference(two))
+    assert "find" not in written(charts.difference(two))
+    assert "find" in written(charts.difference(two, reverse=True))
+
+
+def test_a_call_is_as_wide_as_what_it_calls_together(two: Profiles) -> None:
+    widths = sorted(bar.get_width() for bar in charts.icicle(two, "cache off").axes[0].patches)
+    assert widths == pytest.approx([100.0, 120.0])
+
+
+def test_a_figure_can_be_kept_as_svg(two: Profiles, tmp_path: Path) -> None:
+    charts.icicle(two).savefig(tmp_path / "icicle.svg")
+    assert "<svg" in (tmp_path / "icicle.svg").read_text()

@@ -85,3 +85,40 @@ def test_a_recording_of_an_idle_server_has_no_rows(tmp_path: Path) -> None:
     rows = stacks.read(raw)
     assert list(rows.columns) == ["stack", "leaf", "samples", "category"]
     assert rows["samples"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("stack", "reason"),
+    [
+        ("_run (threading.py:1);receive_message (pymongo/synchronous/pool.py:9);recv_into (pymongo/network_layer.py:3)",
+         "an answer of MongoDB"),
+        ("Pool._get_conn (pymongo/synchronous/pool.py:1);Condition.wait (threading.py:327)",
+         "a free connection to MongoDB"),
+        ("_run_once (asyncio/base_events.py:1);EpollSelector.select (selectors.py:468)",
+         "requests and answers (the event loop)"),
+        ("Thread.run (threading.py:982);_worker (concurrent/futures/thread.py:81)", "work (helper threads)"),
+        ("main (server/app.py:60);dumps (json/__init__.py:238)", ""),
+        ("_worker (concurrent/futures/thread.py:81);find (pymongo/collection.py:1)", ""),
+    ],
+)  # fmt: skip
+def test_what_a_thread_waits_for(stack: str, reason: str) -> None:
+    assert stacks.waits_for(stack) == reason
+
+
+def test_functions_have_no_lines_and_begin_with_the_event() -> None:
+    stack = "<module> (server/__main__.py:9);BaseEventLoop._run_once (asyncio/base_events.py:7);get (server/api.py:1)"
+    assert stacks.functions(stack) == "BaseEventLoop._run_once (asyncio/base_events.py);get (server/api.py)"
+    assert stacks.functions("main (a.py:1);f (b.py:2)") == "main (a.py);f (b.py)"
+
+
+def test_a_file_for_speedscope(tmp_path: Path) -> None:
+    raw = tmp_path / "profile.raw"
+    raw.write_text("main (a.py:1);f (b.py:2) 3\nmain (a.py:1) 1\n")
+    scope = stacks.speedscope(stacks.read(raw), "a run", rate=100)
+    (profile,) = scope["profiles"]
+    names = [frame["name"] for frame in scope["shared"]["frames"]]
+    assert [[names[frame] for frame in sample] for sample in profile["samples"]] == [
+        ["main (a.py:1)", "f (b.py:2)"], ["main (a.py:1)"],
+    ]  # fmt: skip
+    assert profile["weights"] == [0.03, 0.01]
+    assert profile["endValue"] == pytest.approx(0.04)
