@@ -42,6 +42,12 @@ WARMUP_SECONDS = 1
 PEER_PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "flask", "gunicorn")
 
 
+# The sides of a round in their turn: when each began (Unix seconds), and what it measured.
+Pair = list[tuple[Side, float, Sample]]
+# With more rounds in which the load generator could not keep up, this is not the machine to measure on.
+MOST_REPEATED = 3
+
+
 @dataclass
 class Result:
     """What was measured of one row: for each round the sample of both sides, and why it is void, if it is."""
@@ -50,6 +56,7 @@ class Result:
     base: list[Sample] = field(default_factory=list)
     ours: list[Sample] = field(default_factory=list)
     void: str = ""
+    repeated: int = 0
 
     def values(self, goal: Goal) -> tuple[list[float], list[float]]:
         """A goal's metric in each round: what it is compared with, and ours."""
@@ -57,6 +64,20 @@ class Result:
         if goal.against is not None:
             return [goal.against] * len(ours), ours
         return [sample.values[goal.metric] for sample in self.base], ours
+
+    def add(self, number: int, pair: Pair) -> None:
+        """Take in round `number`, or say why the row is void, or that the round has to be repeated."""
+        for side, _, sample in pair:
+            if sample.void and not self.void:
+                self.void = f"{side.name}, round {number}: {sample.void}"
+        late = next((sample.late for _, _, sample in pair if sample.late), "")
+        if late:
+            self.repeated += 1
+            if self.repeated > MOST_REPEATED and not self.void:
+                self.void = f"{self.repeated} rounds were to be repeated, the last because {late}"
+        else:
+            for side, _, sample in pair:
+                (self.base if side is self.row.base else self.ours).append(sample)
 
     def ratio(self, goal: Goal) -> Ratio:
         """How many times the other side's metric ours is; with one round, without an interval (nan)."""
@@ -96,15 +117,15 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
                 try:
                     # Closed at once where a void sample ends the row: its servers must not outlive it.
                     with closing(_samples(row, place, rounds, seconds, cores, bar)) as samples:
-                        for number, side, began, sample in samples:
-                            keep.writerows(
-                                [row.name, number, side.name, f"{began:.3f}", name, f"{value:.6g}"]
-                                for name, value in sample.values.items()
-                            )
+                        for number, pair in samples:
+                            for side, began, sample in pair:
+                                keep.writerows(
+                                    [row.name, number, side.name, f"{began:.3f}", name, f"{value:.6g}"]
+                                    for name, value in sample.values.items()
+                                )
                             file.flush()
-                            (result.base if side is row.base else result.ours).append(sample)
-                            if sample.void:
-                                result.void = f"{side.name}, round {number}: {sample.void}"
+                            result.add(number, pair)
+                            if result.void:
                                 break
                 except (wrk.WrkError, PeerError, LaunchError) as error:
                     result.void = str(error)
@@ -118,8 +139,11 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
 
 def _samples(
     row: Row, place: Place, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "tqdm[Any]"
-) -> Generator[tuple[int, Side, float, Sample], None, None]:
-    """Each round's number, its sides in turn, when each began (Unix seconds), and what it measured."""
+) -> Generator[tuple[int, Pair], None, None]:
+    """Each round's number, and for its sides in turn when they began (Unix seconds), and what they measured.
+
+    A round in which the load generator was late comes again, until it is not: whoever reads this must end it.
+    """
     rounds = 1 if row.once else rounds
     sides = [row.base, row.ours]
     with ExitStack() as running:
@@ -133,11 +157,15 @@ def _samples(
                 bar.set_description(f"{row.name}: warming up {side.name}")
                 side.load(urls[side.server], WARMUP_SECONDS)
             for number in range(1, rounds + 1):
-                for side in sides if number % 2 else reversed(sides):
-                    bar.set_description(f"{row.name}: round {number} of {rounds}, {side.name}")
-                    began = time.time()
-                    yield number, side, began, side.load(urls[side.server], seconds)
-                    bar.update()
+                pair: Pair = []
+                while not pair or any(sample.late for _, _, sample in pair):
+                    pair = []
+                    for side in sides if number % 2 else reversed(sides):
+                        bar.set_description(f"{row.name}: round {number} of {rounds}, {side.name}")
+                        began = time.time()
+                        pair.append((side, began, side.load(urls[side.server], seconds)))
+                    yield number, pair
+                bar.update(len(pair))
 
 
 def table(results: Sequence[Result]) -> str:
@@ -164,7 +192,7 @@ def _measured(result: Result, goal: Goal) -> tuple[str, str, str]:
     return (
         str(ratio) if ratio.pairs > 1 else f"{ratio.value:.2f} (once)",
         "pass" if goal.holds(ratio.value) else "short",
-        f"{_figure(ours)} ÷ {_figure(base)}{goal.unit}",
+        f"{_figure(ours)} ÷ {_figure(base)}{goal.unit}" + (f", {result.repeated} repeated" if result.repeated else ""),
     )
 
 

@@ -55,11 +55,13 @@ class Offered:
         return float(np.percentile(times, 99)) * 1000 if times else float("nan")
 
     def void(self, *expected: int) -> str:
-        """Why this is not to be counted: a status not among those `expected`, or a slow generator; empty if it is."""
+        """Why this is not to be counted: a status not among those `expected`; empty if it is."""
         strange = [each.status for each in self.requests if each.status not in expected]
-        if strange:
-            return f"{len(strange)} of {len(self.requests)} requests got {strange[0] or 'no answer'} or the like"
-        return self.late()
+        return (
+            f"{len(strange)} of {len(self.requests)} requests got {strange[0] or 'no answer'} or the like"
+            if strange
+            else ""
+        )
 
     def late(self) -> str:
         """Why the generator, not the service, was the limit; empty if it kept up."""

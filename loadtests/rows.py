@@ -137,10 +137,14 @@ def _session() -> http.Session:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one load of one side measured, by name, and why it does not count (empty if it does)."""
+    """What one load of one side measured, by name, and why it does not count (empty if it does).
+
+    `late` tells that the generator could not keep up: that says nothing about the row, and can be repeated.
+    """
 
     values: dict[str, float]
     void: str = ""
+    late: str = ""
 
 
 Load = Callable[[str, float], Sample]
@@ -174,6 +178,7 @@ def reads_beside_writes(url: str, seconds: float) -> Sample:
     return Sample(
         read.values | {"written_per_s": written.per_s(CREATED), "write_p99_ms": written.p99_ms(CREATED)},
         read.void or written.void(CREATED),
+        written.late(),
     )
 
 
@@ -214,7 +219,7 @@ def _of_wrk(measured: wrk.Measured) -> Sample:
 def _of_writers(url: str, rate: float, seconds: float, *expected: int) -> Sample:
     address = f"{url}/messages"
     offered = open_loop.run(open_loop.offer(address, open_loop.post(address), rate, seconds))
-    return Sample(_of_caller(offered), offered.void(*expected))
+    return Sample(_of_caller(offered), offered.void(*expected), offered.late())
 
 
 def _of_caller(offered: open_loop.Offered) -> dict[str, float]:
@@ -233,9 +238,10 @@ async def _callers(url: str, seconds: float, greedy: bool) -> Sample:
         offers.append(open_loop.offer(address, open_loop.post(address, GREEDY), 50 * QUOTA, seconds))
     behaved, *others = await asyncio.gather(*offers)
     # Beside the greedy caller whatever happens to the other is the result, so long as the generator kept up.
-    void = behaved.late() if greedy else behaved.void(CREATED)
+    void = "" if greedy else behaved.void(CREATED)
     beside = {f"greedy_{name}": value for each in others for name, value in _of_caller(each).items()}
-    return Sample(_of_caller(behaved) | beside, void or "".join(each.late() for each in others))
+    late = next(filter(None, (each.late() for each in (behaved, *others))), "")
+    return Sample(_of_caller(behaved) | beside, void, late)
 
 
 def _memory_after(url: str, requests: int) -> Sample:

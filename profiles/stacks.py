@@ -10,7 +10,8 @@ import pandas as pd
 CATEGORIES: list[tuple[str, str]] = [
     ("driver", r"\((pymongo|motor|bson|gridfs)/|\(server/store\.py|\(concurrent/futures/thread\.py"),
     ("JSON", r"\((json|pydantic)/|\(server/api/(wire|parsing)\.py"),
-    ("cache", r"\(server/recent\.py"),
+    ("cache", r"\(server/(recent|timeline)\.py"),
+    ("group commit", r"\(server/writer\.py"),
     ("rate limit", r"\((server/admission\.py|limits/)"),
     ("telemetry", r"\((server/telemetry\.py|prometheus_client/|logging/)"),
     (
@@ -28,7 +29,8 @@ ORDER = [name for name, _ in CATEGORIES] + [OTHER]
 WAITS: list[tuple[str, str]] = [
     ("an answer of MongoDB", r"recv_into \(pymongo/network_layer\.py(:\d+)?\)$"),
     ("a free connection to MongoDB", r"Pool\._get_conn .*\(threading\.py(:\d+)?\)$"),
-    ("requests and answers (the event loop)", r"select \(selectors\.py(:\d+)?\)$"),
+    # uvloop is no Python: while it waits, the innermost frame is the one that runs it.
+    ("requests and answers (the event loop)", r"(select \(selectors|Runner\.run \(asyncio/runners)\.py(:\d+)?\)$"),
     (
         "work (helper threads)",
         r"(_worker \(concurrent/futures/thread|PeriodicExecutor\._run \(pymongo/periodic_executor|"
@@ -36,7 +38,8 @@ WAITS: list[tuple[str, str]] = [
     ),
 ]
 
-_EVERY_EVENT = "BaseEventLoop._run_once (asyncio/base_events.py)"
+# Below these, innermost first, every event of a server begins; uvloop has no frame of its own.
+_ROOTS = ("BaseEventLoop._run_once (asyncio/base_events.py)", "Runner.run (asyncio/runners.py)")
 _LINE = re.compile(r":\d+\)")
 _WAITS = [(name, re.compile(pattern)) for name, pattern in WAITS]
 _RULES = [(name, re.compile(pattern)) for name, pattern in CATEGORIES]
@@ -74,7 +77,8 @@ def waits_for(stack: str) -> str:
 def functions(stack: str) -> str:
     """The functions of a stack without line numbers, and without those that began the program and its event loop."""
     frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
-    return ";".join(frames[frames.index(_EVERY_EVENT) :] if _EVERY_EVENT in frames else frames)
+    root = next((each for each in _ROOTS if each in frames), None)
+    return ";".join(frames if root is None else frames[frames.index(root) :])
 
 
 def speedscope(rows: pd.DataFrame, name: str, rate: float) -> dict[str, Any]:

