@@ -11,7 +11,6 @@ CATEGORIES: list[tuple[str, str]] = [
     ("driver", r"\((pymongo|motor|bson|gridfs)/|\(server/store\.py|\(concurrent/futures/thread\.py"),
     ("JSON", r"\((json|pydantic)/|\(server/api/(wire|parsing)\.py"),
     ("cache", r"\(server/(recent|timeline)\.py"),
-    ("group commit", r"\(server/writer\.py"),
     ("rate limit", r"\((server/admission\.py|limits/)"),
     ("telemetry", r"\((server/telemetry\.py|prometheus_client/|logging/)"),
     (

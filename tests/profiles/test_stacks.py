@@ -18,6 +18,7 @@ CATEGORY_OF = {
     "encode (server/api/wire.py:13)": "JSON",
     "body (server/api/parsing.py:30)": "JSON",
     "Ttl.newest (server/recent.py:45)": "cache",
+    "Timeline.catch_up (server/timeline.py:119)": "cache",
     "Admission.admit_write (server/admission.py:25)": "rate limit",
     "MovingWindowRateLimiter.hit (limits/aio/strategies.py:92)": "rate limit",
     "Metrics.answered (server/telemetry.py:80)": "telemetry",
