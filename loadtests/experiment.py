@@ -168,4 +168,4 @@ def servers(variants: Variants, place: Mapping[str, Any]) -> Iterator[dict[str, 
 
 def new_folder(name: str) -> Path:
     """A folder for results that does not exist yet, named after the time and `name`."""
-    return RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{secrets.token_hex(2)}"
+    return RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{secrets.token_hex(4)}"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from server.api.problems import BadRequest
 
+FORM = "application/x-www-form-urlencoded"
 PRINTABLE_ASCII = re.compile(r"[ -~]{1,255}")
 SEEN_PATTERN = "^[0-9]{1,15}$"
 

@@ -9,6 +9,7 @@ from typing import Any
 from server.api import parsing
 from server.api.base import Handler
 from server.api.exchange import Edge
+from server.api.parsing import FORM
 from server.api.problems import BadRequest
 from server.integrations.background import Background
 from server.integrations.slack.commands import Command, Parts, given_up, obey, unescaped
@@ -16,7 +17,6 @@ from server.integrations.slack.models import CommandForm, EventModel
 from server.integrations.slack.slack import Slack
 from server.messages import KeyReused, NewMessage, StoreUnavailable
 
-FORM = "application/x-www-form-urlencoded"
 # Slack waits three seconds, its network included.
 ACKNOWLEDGE_SECONDS = 2.0
 MENTION = re.compile(r"\s*<@([A-Z0-9]+)(?:\|[^>]*)?>\s*")

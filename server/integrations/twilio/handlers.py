@@ -14,10 +14,10 @@ from twilio.twiml.messaging_response import MessagingResponse
 from server.api import parsing
 from server.api.base import Handler
 from server.api.exchange import Edge
+from server.api.parsing import FORM
 from server.api.problems import BadRequest
 from server.messages import KeyReused, NewMessage
 
-FORM = "application/x-www-form-urlencoded"
 SAY_NOTHING = str(MessagingResponse())
 # Twilio itself answers these, and passes them on all the same.
 # https://help.twilio.com/articles/223134027
