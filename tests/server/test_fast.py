@@ -19,6 +19,7 @@ from migrations.database import Database
 from server import launch, tasks
 from server.api import fast
 from server.launch import RunningServer
+from server.messages import Page
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
 from tests.waiting import eventually
@@ -171,6 +172,15 @@ def test_pipelined_requests_are_answered_in_order(pair: tuple[RunningServer, Run
             while len(body) < length:
                 body += connection.recv(length - len(body))
             assert len(json.loads(body)["messages"]) == limit
+
+
+def test_who_asks_for_lists_of_every_length_fills_no_memory() -> None:
+    nothing: Any = None
+    path = fast.FastPath(nothing, nothing)
+    pages = [Page([], None, 0) for _ in range(1000)]
+    for limit, page in enumerate(pages, start=1):
+        assert path.prepared(page, limit) is path.prepared(page, limit)
+    assert len(path._prepared) <= fast.MOST_PREPARED
 
 
 def test_a_body_that_comes_in_pieces_is_one(pair: tuple[RunningServer, RunningServer]) -> None:
