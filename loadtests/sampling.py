@@ -70,21 +70,28 @@ def _summed(text: str) -> dict[str, float]:
 @contextmanager
 def _sampled(path: Path, heading: list[str], look: Callable[[], list[list[Any]]], interval: float) -> Iterator[None]:
     """Write what `look` returns, at the beginning, every `interval` seconds, and at the end."""
-    ended = threading.Event()
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(heading)
 
-        def keep_looking() -> None:
+        def keep_looking(ended: threading.Event) -> None:
             rows.writerows(look())
             while not ended.wait(interval):
                 rows.writerows(look())
             rows.writerows(look())
 
-        thread = threading.Thread(target=keep_looking, daemon=True)
-        thread.start()
-        try:
+        with meanwhile(keep_looking):
             yield
-        finally:
-            ended.set()
-            thread.join()
+
+
+@contextmanager
+def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work` in a thread while the block runs; it ends when the event is set."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=[ended], daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,12 +1,14 @@
 """Where the time goes, as figures. Each can be shown in a notebook, or kept with `figure.savefig("name.svg")`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtests.charts import COLOURS, GREY, colours, figure
@@ -18,21 +20,30 @@ def where_time_goes(profiles: Profiles) -> Figure:
     """Processor time for each request by category: a bar for each variant, a dot for each round."""
     table = profiles.table().fillna(0.0)
     drawn, axes = figure(height=0.42 * len(table) + 1.2)
-    thickness = 0.8 / len(profiles.variants)
-    places = np.arange(len(table))
-    for number, (name, colour) in enumerate(colours(profiles.variants).items()):
-        at = places + (number - (len(profiles.variants) - 1) / 2) * thickness
-        axes.barh(at, table[name], thickness, color=colour, label=name)
+    for name, at in _bars(axes, table, profiles.variants):
         rounds = profiles.breakdown[profiles.breakdown["variant"] == name]
         place_of = dict(zip(table.index, at, strict=True))
         shown = rounds[rounds["category"].isin(table.index)]
         axes.plot(shown["us_per_request"], shown["category"].map(place_of), "o", color="white", markeredgecolor=GREY,
                   markersize=3.5)  # fmt: skip
-    axes.set(yticks=places, yticklabels=table.index, xlabel="processor time of the server, µs per request")
+    axes.set_xlabel("processor time of the server, µs per request")
+    axes.set_title(f"where the server's time goes, {profiles.load.scenario} (dots: single rounds)", loc="left")
+    return drawn
+
+
+def _bars(axes: Axes, table: pd.DataFrame, variants: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """Draw the table's columns as bars beside each other, a group for each row; returns where each column's are."""
+    thickness = 0.8 / len(variants)
+    places = np.arange(len(table))
+    drawn = []
+    for number, (name, colour) in enumerate(colours(variants).items()):
+        at = places + (number - (len(variants) - 1) / 2) * thickness
+        axes.barh(at, table[name], thickness, color=colour, label=name)
+        drawn.append((name, at))
+    axes.set(yticks=places, yticklabels=table.index)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axes.set_title(f"where the server's time goes, {profiles.load.scenario} (dots: single rounds)", loc="left")
     return drawn
 
 
@@ -59,15 +70,8 @@ def waits(profiles: Profiles) -> Figure:
     """How many threads of the server waited at a time, and for what."""
     table = profiles.waiting()
     drawn, axes = figure(height=0.5 * len(table) + 1.0)
-    thickness = 0.8 / len(profiles.variants)
-    places = np.arange(len(table))
-    for number, (name, colour) in enumerate(colours(profiles.variants).items()):
-        at = places + (number - (len(profiles.variants) - 1) / 2) * thickness
-        axes.barh(at, table[name], thickness, color=colour, label=name)
-    axes.set(yticks=places, yticklabels=table.index, xlabel="threads that waited at a time, mean")
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _bars(axes, table, profiles.variants)
+    axes.set_xlabel("threads that waited at a time, mean")
     axes.set_title(f"what the server's threads wait for, {profiles.load.scenario}", loc="left")
     return drawn
 

@@ -19,6 +19,7 @@ import psutil
 from loadtests import ingest, machine
 from loadtests.experiment import METRICS, RATE, compare, database, new_folder
 from loadtests.run import Load, run
+from loadtests.sampling import meanwhile
 from profiles.experiment import profile
 from server import launch
 
@@ -213,19 +214,6 @@ def stopped(processes: list[psutil.Process]) -> Iterator[None]:
         for process in processes:
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
-
-
-@contextmanager
-def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread while the block runs; it ends when the event is set."""
-    ended = threading.Event()
-    thread = threading.Thread(target=work, args=[ended], daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _until_loaded(folder: Path, ended: threading.Event) -> None:

@@ -133,7 +133,7 @@ class _Request(HTTPMessageDelegate):
         self._fast.expect(self._server_conn, RECEIVE_SECONDS)
         if _is_usual(start_line, headers):
             return None
-        return self._hand_over()
+        return self._hand_over().headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Any:
         if self._ordinary is not None:
@@ -148,20 +148,18 @@ class _Request(HTTPMessageDelegate):
         elif self._start_line.method == "POST":
             self._posting = asyncio.create_task(self._post())  # referred to, or it could vanish while it runs
         elif not self._get():
-            self._hand_over()
-            self._finish_ordinary()
+            ordinary = self._hand_over()
+            ordinary.headers_received(self._start_line, self._headers)
+            ordinary.finish()
 
     def on_connection_close(self) -> None:
         if self._ordinary is not None:
             self._ordinary.on_connection_close()
 
-    def _hand_over(self) -> Any:
+    def _hand_over(self) -> HTTPMessageDelegate:
+        """From now on this request is the application's, which has to be told all that was known of it."""
         self._ordinary = self._fast.application.start_request(self._server_conn, self._connection)
-        return self._ordinary.headers_received(self._start_line, self._headers)
-
-    def _finish_ordinary(self) -> None:
-        assert self._ordinary is not None
-        self._ordinary.finish()
+        return self._ordinary
 
     def _get(self) -> bool:
         """Answer with a list that is in memory; False if that is not possible."""

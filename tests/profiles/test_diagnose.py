@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from loadtests.run import Load
+from loadtests.sampling import meanwhile
 from profiles import scores
 from profiles.diagnose import UNKNOWN, Evidence, diagnose, look
 from server import launch, mongod
@@ -103,7 +104,7 @@ def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
                 with scores.stopped(slow):
                     ended.wait(0.1)
 
-        with launch.running(mongodb_uri=uri, database="slow") as server, scores.meanwhile(stop_again_and_again):
+        with launch.running(mongodb_uri=uri, database="slow") as server, meanwhile(stop_again_and_again):
             seen = look(Load("writes", seconds=2.0, warmup=0.5, fast=True), server.url, tmp_path / "run")
     assert seen.waited_for_database > 0.5
     assert seen.operation_ms > 10
