@@ -29,7 +29,9 @@ BEST: dict[str, Any] = {
     "write_limit": "off",
     "client_limit": "off",
     "max_waiting": 1000,
+    "fast_path": "on",
     "event_loop": "uvloop",
+    "driver": "motor",
     "workers": 1,
 }
 WRITE_LIMIT = 500

@@ -31,22 +31,27 @@ class SharedQueries:
     the write do not join it: `writes` counts them, and a query belongs to the count at which it began.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, clock: Callable[[], float]) -> None:
         self._reader = reader
-        self._running: dict[tuple[int, int], asyncio.Task[Page]] = {}
+        self._clock = clock
+        self._running: dict[tuple[int, int], asyncio.Task[tuple[Page, float]]] = {}
         self.writes = 0
 
-    async def newest(self, limit: int) -> Page:
-        """The `limit` newest messages, as the database has them."""
+    async def newest(self, limit: int) -> tuple[Page, float]:
+        """The `limit` newest messages, as the database had them at the time that is returned, or later."""
         key = (limit, self.writes)
         if key not in self._running:
             # A context of its own: the wait is counted once for each reader, below, not for whoever came first.
-            query = asyncio.create_task(self._reader.newest(limit, 0), context=contextvars.Context())
+            query = asyncio.create_task(self._query(limit), context=contextvars.Context())
             query.add_done_callback(lambda _: self._running.pop(key))
             self._running[key] = query
         with phase("db"):
             # A reader that goes away must not cancel the query the others wait for.
             return await asyncio.shield(self._running[key])
+
+    async def _query(self, limit: int) -> tuple[Page, float]:
+        began = self._clock()
+        return await self._reader.newest(limit, 0), began
 
 
 class TtlCache:
@@ -58,7 +63,7 @@ class TtlCache:
 
     def __init__(self, reader: Reader, ttl: float = FRESH_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
-        self._queries = SharedQueries(reader)
+        self._queries = SharedQueries(reader, clock)
         self._ttl = ttl
         self._clock = clock
         self._kept = Page([], None, 0)
@@ -69,9 +74,10 @@ class TtlCache:
         kept = self.kept(limit, seen)
         if kept is not None:
             return kept
-        began, writes = self._clock(), self._queries.writes
-        page = await self._queries.newest(limit)
+        writes = self._queries.writes
+        page, began = await self._queries.newest(limit)
         if seen > page.newest:
+            began = self._clock()
             page = await self._reader.newest(limit, seen)
         if writes == self._queries.writes and (limit >= self._kept_limit or began >= self._expires):
             self._kept, self._kept_limit, self._expires = page, limit, began + self._ttl
@@ -100,9 +106,6 @@ class TailCache:
     then, and as long as there is no stream at all, reads go to the database.
     """
 
-    # Set while the tail is in memory and a change stream is open.
-    filled: asyncio.Event
-
     def __init__(
         self,
         messages: Messages,
@@ -112,10 +115,10 @@ class TailCache:
     ) -> None:
         self._messages = messages
         self._timeline = timeline
-        self._queries = SharedQueries(timeline)
+        self._queries = SharedQueries(timeline, clock)
         self._size = size
         self._clock = clock
-        self.filled = asyncio.Event()
+        self.filled = asyncio.Event()  # while the tail is in memory and a change stream is open
         self._tail: deque[Message] = deque(maxlen=size)  # oldest first
         self._is_all = False  # whether the tail holds every message there is
         self._newest = 0  # the number up to which the tail is complete
@@ -134,7 +137,7 @@ class TailCache:
             kept = self.kept(limit, seen)
         if kept is not None:
             return kept
-        page = await self._queries.newest(limit)
+        page, _ = await self._queries.newest(limit)
         return page if seen <= page.newest else await self._timeline.newest(limit, seen)
 
     def kept(self, limit: int, seen: int = 0) -> Page | None:

@@ -173,6 +173,22 @@ async def test_reads_that_miss_together_share_one_query(timeline: Timeline, quer
 
 
 @pytest.mark.asyncio
+async def test_an_answer_is_as_old_as_its_query_whoever_joined_it_later(timeline: Timeline, queries: Queries) -> None:
+    clock, held = Clock(), Held(timeline)
+    cache = TtlCache(held, ttl=1.0, clock=clock)
+    first = asyncio.create_task(read(cache, 5))
+    await held.answered.wait()
+    clock.time = 0.9
+    second = asyncio.create_task(read(cache, 5))
+    await asyncio.sleep(0)
+    held.let_go.set()
+    await asyncio.gather(first, second)
+    clock.time = 1.0
+    await read(cache, 5)
+    assert len(queries()) == 2
+
+
+@pytest.mark.asyncio
 async def test_a_query_that_began_before_a_write_is_not_kept(timeline: Timeline, store: Store) -> None:
     held = Held(timeline)
     cache = TtlCache(held, clock=Clock())
