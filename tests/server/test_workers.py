@@ -18,12 +18,17 @@ WORKERS = 3
 
 
 def workers(server: RunningServer) -> dict[int, psutil.Process]:
-    """The workers that have answered on a few new connections."""
-    found = {}
-    for _ in range(20):
+    """All workers, by process id, once each of them has answered on a connection of its own."""
+    found: dict[int, psutil.Process] = {}
+
+    def all_have_answered() -> bool:
         pid = re.search(r"^worker_pid (\S+)", requests.get(f"{server.url}/metrics").text, re.MULTILINE)
         assert pid is not None
-        found[int(float(pid[1]))] = psutil.Process(int(float(pid[1])))
+        number = int(float(pid[1]))
+        found[number] = psutil.Process(number)
+        return len(found) == WORKERS
+
+    eventually(all_have_answered)
     return found
 
 
@@ -33,8 +38,7 @@ def many(start_server: StartServer) -> RunningServer:
 
 
 def test_all_of_them_answer_and_see_each_other_s_messages(many: RunningServer) -> None:
-    found = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
-    assert many.pid not in found
+    assert many.pid not in workers(many)
     for number in range(30):
         stored = requests.post(f"{many.url}/messages", json={"text": f"number {number}"})
         seen = {"Lab-Seen": stored.headers["Lab-Seen"]}
@@ -42,11 +46,11 @@ def test_all_of_them_answer_and_see_each_other_s_messages(many: RunningServer) -
 
 
 def test_a_worker_that_dies_is_replaced_and_meanwhile_the_others_answer(many: RunningServer) -> None:
-    before = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
-    kill(next(iter(before.values())))
+    before = workers(many)
+    killed = next(iter(before))
+    kill(before[killed])
     assert requests.get(f"{many.url}/messages").status_code == 200
-    after = eventually(lambda: len(workers(many)) == WORKERS and workers(many))
-    assert len(set(after) - set(before)) == 1
+    assert len(set(workers(many)) - set(before)) == 1
     assert "is replaced" in many.log.read_text()
     assert launch.stop(many) == 0
 
