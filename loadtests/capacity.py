@@ -1,19 +1,28 @@
 """How much can it take? The highest offered rate at which the service keeps its promise."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from loadtests import ingest
-from loadtests.experiment import new_folder
+from loadtests.experiment import Variants, database, new_folder
 from loadtests.run import Load, run
+from server import launch
 
 FIRST_RATE = 100.0
+LOWEST_RATE = 1.0
 STEP = 1.08
+# A processor is as good as full when it works for this share of the time: then latencies grow steeply.
+FULL = 0.8
+# How much further the search goes at once: requests that come together cost less than the first ones let expect.
+LEAST_AT_ONCE = 1.5
+MOST_AT_ONCE = 4.0
 USERS = 64
 
 
@@ -68,6 +77,10 @@ class Capacity:
     limit: str
     runs: pd.DataFrame = field(repr=False)
 
+    def at_capacity(self) -> pd.DataFrame:
+        """The rows of `runs` that held at `low`: the run that found it, and the one that confirmed it."""
+        return self.runs[(self.runs["rate"] == self.low) & self.runs["held"]]
+
     def __str__(self) -> str:
         if not self.low:
             return f"{self.scenario}: no rate was found that holds {self.slo}" + (
@@ -79,14 +92,22 @@ class Capacity:
 
 
 def capacity(
-    load: Load | str, url: str, slo: Slo | None = None, highest: float = 100_000.0, folder: Path | None = None
+    load: Load | str,
+    url: str,
+    slo: Slo | None = None,
+    highest: float = 100_000.0,
+    folder: Path | None = None,
+    step: float = STEP,
+    settings: Mapping[str, Any] | None = None,
 ) -> Capacity:
     """Search the highest rate that holds `slo` on the service at `url`, and confirm it with a second run.
 
-    `load` may be the name of a scenario: then 64 fast users, 4 s a run. The rate is doubled until the
-    promise is broken, the step is halved until it is 8 %, and the highest rate that held is run again;
-    should it fail then, the next lower one is. A run in which the load generator was the limit tells
-    nothing about the service, and ends the search upwards.
+    `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of
+    `load`, else at FIRST_RATE; while the promise is kept it goes on to what the processors seem to have room
+    for, and once it was broken it halves the gap until that is `step` (1.08: 8 %). Then the highest rate
+    that held is run again; should it fail now, the next lower one is. A run in which the load generator was
+    the limit tells nothing about the service, and ends the search upwards. `settings`, the server's own,
+    are kept beside the results.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
     slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.scenario}")
@@ -94,31 +115,67 @@ def capacity(
 
     def holds(rate: float) -> bool:
         place = folder / f"{len(rows) + 1:02d} at {rate:.0f}"
-        run(replace(load, rate=rate), url, place, title=f"{load.scenario} at {rate:,.0f}/s")
+        run(replace(load, rate=rate), url, place, dict(settings or {}), title=f"{load.scenario} at {rate:,.0f}/s")
         summary = ingest.summary(place)
         held = slo.held_by(summary)
         rows.append({"rate": rate, "held": held, "folder": place} | summary)
         return held
 
-    low, high = _bracket(holds, load.rate or FIRST_RATE, highest)
-    while low and high <= highest and high / low > STEP:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if holds(middle) else (low, middle)
+    low, high, rate = 0.0, inf, load.rate or FIRST_RATE
+    while LOWEST_RATE <= rate <= highest and high > low * step:
+        low, high = (rate, high) if holds(rate) else (low, rate)
+        if not low:
+            rate = high / 2
+        elif isfinite(high):
+            rate = (low * high) ** 0.5
+        else:
+            rate = low * _room(rows[-1])
     while low and not holds(low):
         high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
-    limit = broke[0]["void"] if broke else f"the search ended at {high:,.0f} requests/s"
+    limit = broke[0]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
     return Capacity(load.scenario, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
 
 
-def _bracket(holds: Callable[[float], bool], rate: float, highest: float) -> tuple[float, float]:
-    """A rate that holds, and one not far above that does not; 0 if none holds."""
-    low = 0.0
-    while rate <= highest and holds(rate):
-        low, rate = rate, rate * 2
-    while not low and rate > 1:
-        if holds(rate / 2):
-            low = rate / 2
-            break
-        rate /= 2
-    return low, rate
+def _room(run: Mapping[str, Any]) -> float:
+    """How many times the load of this run the busiest processor could bear: where to look next."""
+    # NaN for a server on another machine: then only this one's load is known.
+    busiest = np.nanmax([run["server_busiest"], run["locust_busiest"], run["machine_cores"] / run["cores"]])
+    return float(np.clip(FULL / busiest, LEAST_AT_ONCE, MOST_AT_ONCE)) if busiest else MOST_AT_ONCE
+
+
+def capacities(
+    variants: Variants, load: Load, slo: Slo | None = None, step: float = 1.25, folder: Path | None = None
+) -> dict[str, Capacity]:
+    """The capacity for `load` of servers with each of the settings in `variants`, one after another.
+
+    They share one database, and each search begins at the rate that the variant before was found to take.
+    """
+    folder, found = folder or new_folder(f"capacities-{load.scenario}"), {}
+    with database() as place, tqdm(total=len(variants), leave=False, disable=None) as bar:
+        for name, settings in variants.items():
+            bar.set_description(name)
+            with launch.running(**{**place, **settings}) as server:
+                found[name] = capacity(load, server.url, slo, folder=folder / name, step=step, settings=settings)
+            load = replace(load, rate=found[name].low or load.rate)
+            bar.update()
+    return found
+
+
+def ladder(found: Mapping[str, Capacity]) -> pd.DataFrame:
+    """What `capacities` found; a row for each variant.
+
+    Columns: low and high (the capacity lies between, requests/s), times (low as a multiple of the first
+    variant's), server_us and mongod_us (processor time for each successful request at `low`, mean of its
+    runs), server_cores (all its processes), limit (why there is no `high`, or "").
+    """
+    first = next(iter(found.values())).low
+    rows = []
+    for name, each in found.items():
+        costs = each.at_capacity()[["server_us", "mongod_us", "server_cores"]].mean()
+        rows.append(
+            {"variant": name, "low": each.low, "high": each.high, "times": each.low / first if first else nan}
+            | costs.to_dict()
+            | {"limit": each.limit}
+        )
+    return pd.DataFrame(rows).set_index("variant")

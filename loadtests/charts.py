@@ -1,6 +1,6 @@
 """What was measured, as figures: units on the axes, uncertainty drawn, a variant in one colour throughout."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,10 +12,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loadtests import ingest
 from loadtests.capacity import Capacity
+from loadtests.capacity import ladder as rungs
 from loadtests.experiment import METRICS, Comparison
 
 # Okabe and Ito's palette: told apart by people with any kind of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#595959"
 STYLE = {
     "axes.spines.top": False,
@@ -126,15 +127,53 @@ def capacity(found: Capacity) -> Figure:
     upper.plot([0, runs["rate"].max()], [0, runs["rate"].max()], color="#cccccc", linewidth=1)
     upper.plot(good["rate"], good["requests_per_s"], "o-", color=blue)
     upper.set(ylabel="answered, requests/s")
-    upper.set_title(str(found), loc="left")
+    upper.set_title(str(found).replace(" (", "\n("), loc="left")
     lower.plot(good["rate"], good[found.slo.column], "o-", color=blue)
     lower.axhline(found.slo.milliseconds, color=orange, linewidth=1)
     lower.annotate(f"SLO {found.slo.milliseconds:g} ms", (0, found.slo.milliseconds), color=orange, va="bottom")
     lower.set_yscale("log")
     lower.set(xlabel="offered, requests/s", ylabel=f"p{found.slo.percentile}\nfrom due time, ms")
+    end = 1.05 * runs["rate"].max()
     for axes, column in ((upper, "requests_per_s"), (lower, found.slo.column)):
         axes.plot(void["rate"], void[column], "x", color=GREY)
-        axes.axvspan(found.low, found.high if np.isfinite(found.high) else axes.get_xlim()[1], color=blue, alpha=0.12)
+        axes.axvspan(found.low, min(found.high, end), color=blue, alpha=0.12)
+    lower.set_xlim(0, end)
+    return drawn
+
+
+def ladder(found: Mapping[str, Capacity]) -> Figure:
+    """The capacity of each variant, from the rate that held to the one that did not, and what a request costs there.
+
+    The cost is the server's (the variant's colour) and MongoDB's (grey) processor time, stacked. An arrow
+    says that the service was never seen to fail.
+    """
+    table = rungs(found)
+    with plt.rc_context(STYLE):
+        size = (10.0, 0.45 * len(table) + 1.3)
+        drawn, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    plt.close(drawn)
+    for row, ((name, each), colour) in enumerate(
+        zip(table.iterrows(), colours(list(table.index)).values(), strict=True)
+    ):
+        left.plot(each["low"], row, "o", color=colour)
+        if np.isfinite(each["high"]):
+            left.plot([each["low"], each["high"]], [row, row], color=colour, linewidth=3, alpha=0.5)
+            rate = f"{each['low']:,.0f} to {each['high']:,.0f}"
+        else:
+            left.plot(each["low"], row, ">", color=colour, markersize=11)
+            rate = f"at least {each['low']:,.0f}"
+        left.annotate(rate, (each["low"], row), xytext=(0, 7), textcoords="offset points", color=colour, ha="center")
+        right.barh(row, each["server_us"], 0.6, color=colour)
+        right.barh(row, each["mongod_us"], 0.6, left=each["server_us"], color="#bbbbbb")
+        runs = found[str(name)].at_capacity()
+        right.plot(runs["server_us"], [row] * len(runs), "o", color="white", markeredgecolor=GREY, markersize=3.5)
+    left.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.7), xlabel="requests/s")
+    left.set_xlim(left=0)
+    left.margins(x=0.15)
+    left.set_title(f"capacity, {next(iter(found.values())).slo}", loc="left")
+    right.set_xlabel("processor time of server and MongoDB (grey), µs per request")
+    right.set_title("what a request costs there (dots: single runs)", loc="left")
+    right.grid(visible=False, axis="y")
     return drawn
 
 
@@ -163,8 +202,9 @@ def ratios(comparison: Comparison) -> Figure:
 
 
 def plain_ticks(axes: Axes) -> None:
-    """Label a logarithmic x axis 1, 2, 5, 10, … instead of with powers."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Label a logarithmic x axis 1, 2, 5, 10, … (a short one 0.8, 0.9, 1, 2, …) instead of with powers."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 8 * low else range(1, 10)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

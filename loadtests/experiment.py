@@ -22,6 +22,9 @@ Variants = Mapping[str, Mapping[str, Any]]
 # Requests a second that a slow laptop's server and load generator both take with ease.
 RATE = 200.0
 
+# The service as a tutorial would write it: without all that makes it fast.
+BASELINE: Mapping[str, Any] = {"cache": "off", "writes": "single", "fast_path": "off", "event_loop": "asyncio"}
+
 RUNS = Path(__file__).parents[1] / ".lab" / "runs"
 
 
@@ -85,6 +88,17 @@ class Comparison:
         else:
             said = f"{about.name}: {other} is {ratio} times {base}"
         return said if ratio.pairs >= ENOUGH_PAIRS else f"{said}; a first look, from {ratio.pairs} pairs"
+
+    def evidence(self, metric: str) -> str:
+        """What a verdict rests on, as one sentence."""
+        ratio = self.ratio(metric)
+        if ratio is None:
+            return f"not at all: {self._why_void()}"
+        void = int((self.rounds["void"] != "").sum())
+        return (
+            f"{ratio.pairs} pairs of runs in turns, each on new servers; {void} of {len(self.rounds)} runs are void; "
+            f"a change in {METRICS[metric].name} of {ratio.visible:.0%} would have been seen 4 times in 5"
+        )
 
     def table(self) -> pd.DataFrame:
         """A row for each metric: the median of each variant, the ratio with its interval, the verdict.

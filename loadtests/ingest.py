@@ -64,8 +64,8 @@ def stats(folder: Path) -> pd.DataFrame:
     """Locust's summary of the whole run, warm-up included; a row for each name.
 
     Columns: name, requests, failures (counts), requests_per_s, p50_ms, p95_ms, p99_ms, max_ms (all from
-    when a request was sent). Locust writes this once a second and not once more at the end, so the
-    last second may be missing from it; `requests` has it.
+    when a request was sent). Locust writes this once a second and not once more at the end, so the last
+    requests may be missing from it; `requests` has them.
     """
     return _named(_csv(folder / "locust_stats.csv", STATS_COLUMNS))
 
@@ -197,7 +197,8 @@ def summary(folder: Path) -> dict[str, Any]:
     p50_ms, p95_ms, p99_ms: from when a request was due, of the successful ones and of those never sent,
     which count with as long as they had waited; p99_from_send_ms: of the successful ones;
     server_us, mongod_us: processor time for each successful request, in microseconds;
-    server_cores, mongod_cores, locust_cores, machine_cores;
+    server_cores, mongod_cores, locust_cores, machine_cores: used, of the `cores` there are;
+    server_busiest, locust_busiest: cores that the busiest process of each used (1 is the most Python can);
     lag_ms: how late the server's event loop ran a timer, mean; waiting: requests inside the server, mean;
     generator_late: the share of the time by which Locust was late for itself;
     void: why the rates and latencies of this run are not to be quoted, or "";
@@ -220,15 +221,22 @@ def summary(folder: Path) -> dict[str, Any]:
         "p99_from_send_ms": ok["from_send_ms"].quantile(0.99),
         **{f"{role}_us": 1e6 * used.get(role, np.nan) / max(1, succeeded) for role in ("server", "mongod")},
         **{f"{role}_cores": used.get(role, np.nan) / seconds for role in ("server", "mongod", "locust", "machine")},
+        "cores": run["machine"]["cores"],
+        **{f"{role}_busiest": _busiest(processes, role) / seconds for role in ("server", "locust")},
         "lag_ms": 1000
         * increase(folder, f"{LAG}_sum", 0.0, seconds)
         / max(1.0, increase(folder, f"{LAG}_count", 0.0, seconds)),
         "waiting": _mean(folder, WAITING, 0.0, seconds),
         "generator_late": generator_late(folder, 0.0, seconds),
     }
-    busiest = float(processes[processes.index.get_level_values(0) == "locust"].max()) / seconds
     lost = _lost(folder, seconds)
-    return result | {"void": lost or _void(busiest, result["generator_late"], run["warnings"]), "lost": lost}
+    void = _void(result["locust_busiest"], result["generator_late"], run["warnings"])
+    return result | {"void": lost or void, "lost": lost}
+
+
+def _busiest(processes: "pd.Series[float]", role: str) -> float:
+    """Of the processor seconds of `cpu_by_process`, those of the process of `role` that used most; NaN without any."""
+    return float(processes[processes.index.get_level_values(0) == role].max())
 
 
 def generator_late(folder: Path, begin: float, end: float) -> float:

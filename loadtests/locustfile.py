@@ -30,6 +30,7 @@ from loadtests.scenarios import ERRORS, SCENARIOS, connect, request_name, turns
 
 TOO_MANY = 429
 BEAT_SECONDS = 0.02
+HEARSAY_SECONDS = 1.0
 UNSENT = "unsent"
 
 Row = list[str]
@@ -39,6 +40,7 @@ Row = list[str]
 def _add_arguments(parser: Any) -> None:
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="mixed", help="What the users do.")
     parser.add_argument("--rate", type=float, default=0.0, help="Requests per second of all users; 0: no pause.")
+    parser.add_argument("--length", type=float, default=0.0, help="Seconds the test lasts; 0: until Ctrl-C.")
     parser.add_argument("--log-folder", default="", help="Folder for requests.csv and generator.csv.")
 
 
@@ -152,8 +154,11 @@ class Recorder:
 
     def begin(self, **_: Any) -> None:
         """The test starts."""
+        options = self.environment.parsed_options
+        if options.length and not self.is_worker:
+            # Locust's own --run-time knows whole seconds only. Workers begin when they have heard from their master.
+            gevent.spawn_later(options.length + (HEARSAY_SECONDS if self.is_master else 0.0), self.runner.quit)
         if not self.is_master:
-            options = self.environment.parsed_options
             step = max(1, options.expect_workers) if self.is_worker else 1
             State.schedule = Schedule(options.rate, max(0, self.runner.worker_index), step)
             gevent.spawn(self.beat)

@@ -26,6 +26,8 @@ from loadtests.scenarios import SCENARIOS
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 WAIT_SECONDS = 0.25
+MARGIN_SECONDS = 0.2
+BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s"
 # Time for Locust to start, and to write its files.
 GRACE_SECONDS = 30.0
 
@@ -103,7 +105,7 @@ def _command(load: Load, url: str, folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--host", url),
         *("--users", str(load.users), "--spawn-rate", str(load.users)),
-        *("--run-time", f"{_whole_seconds(load)}s", "--stop-timeout", "5"),
+        *("--length", f"{_length(load):g}", "--stop-timeout", "5"),
         *("--csv", str(folder / "locust"), "--csv-full-history", "--only-summary"),
         *("--logfile", str(folder / "locust.log"), "--exit-code-on-error", "0"),
         *("--scenario", load.scenario, "--rate", f"{load.rate or 0:g}", "--log-folder", str(folder)),
@@ -112,19 +114,22 @@ def _command(load: Load, url: str, folder: Path) -> list[str]:
     ]
 
 
-def _whole_seconds(load: Load) -> int:
-    """Locust's run time: a second more than is measured, so that the load lasts to the end of that."""
-    return math.ceil(load.warmup + load.seconds) + 1
+def _length(load: Load) -> float:
+    """How many seconds Locust runs: so long that the load lasts to the end of what is measured.
+
+    Locust writes its CSVs once a second, so a run that ends just after a whole one has all requests in them.
+    """
+    return math.ceil(load.warmup + load.seconds) + MARGIN_SECONDS
 
 
 def _wait(locust: subprocess.Popen[bytes], load: Load, title: str) -> None:
     """Wait for Locust to end, with a progress bar."""
-    length = _whole_seconds(load)
+    length = _length(load)
     began = time.monotonic()
-    with tqdm(total=length, desc=title, unit="s", leave=False, disable=None) as bar:
+    with tqdm(total=length, desc=title, bar_format=BAR, leave=False, disable=None) as bar:
         while locust.poll() is None:
             elapsed = time.monotonic() - began
-            bar.update(min(int(elapsed), length) - bar.n)
+            bar.update(min(elapsed, length) - bar.n)
             if elapsed > length + GRACE_SECONDS:
                 raise RunError(f"Locust did not end within {GRACE_SECONDS} s of its run time")
             try:

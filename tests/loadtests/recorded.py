@@ -95,5 +95,5 @@ def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = (),
     (folder / "cpu.csv").write_text(CPU + "".join(locust))
     (folder / "locust_stats.csv").write_text(STATS)
     (folder / "locust_stats_history.csv").write_text(HISTORY)
-    (folder / "run.json").write_text(json.dumps({"load": load, "warnings": list(warnings)}))
+    (folder / "run.json").write_text(json.dumps({"load": load, "machine": {"cores": 2}, "warnings": list(warnings)}))
     return folder

@@ -1,6 +1,7 @@
 """Capacity: the search, on a service made up of numbers, and a short real one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from loadtests import capacity as module
-from loadtests.capacity import STEP, Capacity, Slo, capacity
+from loadtests import ingest
+from loadtests.capacity import STEP, Capacity, Slo, capacities, capacity, ladder
 from loadtests.run import Load
-from server.launch import RunningServer
 
 GOOD = {
     "requests_per_s": 100.0,
@@ -20,6 +21,13 @@ GOOD = {
     "p50_ms": 5.0,
     "p95_ms": 20.0,
     "p99_ms": 49.0,
+    "server_us": 500.0,
+    "mongod_us": 100.0,
+    "server_cores": 0.4,
+    "server_busiest": 0.4,
+    "locust_busiest": 0.1,
+    "machine_cores": 0.5,
+    "cores": 2,
     "void": "",
     "lost": "",
 }
@@ -94,18 +102,44 @@ def test_where_the_generator_was_the_limit_the_capacity_is_at_least(
 
 def test_the_search_ends_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = search(monkeypatch, tmp_path, lambda *_: {}, highest=1000.0)
-    assert (found.low, found.high) == (800.0, inf)
-    assert "the search ended" in found.limit
+    assert (found.low, found.high) == (800.0, inf)  # the processors have room for twice as much, each time
+    assert found.limit == "the search ended at 1,000 requests/s"
 
 
-def test_a_service_that_keeps_no_promise_has_no_capacity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = search(monkeypatch, tmp_path, lambda *_: {"p95_ms": 900.0})
-    assert found.low == 0.0
-    assert "no rate was found" in str(found)
+@pytest.mark.parametrize(
+    ("used", "next_rate"),
+    [
+        ({"server_busiest": 0.32}, 250.0),
+        ({"server_busiest": 0.01, "locust_busiest": 0.01, "machine_cores": 0.02}, 400.0),
+        ({"server_busiest": 0.79}, 150.0),
+        ({"locust_busiest": 0.5}, 160.0),
+        ({"machine_cores": 1.0}, 160.0),
+        ({"server_busiest": float("nan"), "machine_cores": 1.0}, 160.0),
+    ],
+)
+def test_the_next_rate_is_what_the_busiest_processor_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, used: dict[str, float], next_rate: float
+) -> None:
+    found = search(monkeypatch, tmp_path, lambda _, rate: used if rate <= 100 else {"p95_ms": 900.0})
+    assert found.runs["rate"].tolist()[:2] == [100.0, pytest.approx(next_rate)]
 
 
-def test_a_real_search(shared_server: RunningServer, tmp_path: Path) -> None:
-    load = Load("reads", users=8, seconds=0.5, warmup=0.0, rate=20, fast=True)
-    found = capacity(load, shared_server.url, Slo(milliseconds=2000.0), highest=40, folder=tmp_path / "capacity")
-    assert found.runs["rate"].isin([20, 40]).all()
-    assert {folder.name for folder in found.runs["folder"]} == {f.name for f in (tmp_path / "capacity").iterdir()}
+def test_the_cost_at_capacity_is_that_of_the_runs_that_held_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = search(monkeypatch, tmp_path, lambda run, _: {"server_us": 100.0 * run}, highest=100.0)
+    assert found.at_capacity()["server_us"].tolist() == [100.0, 200.0]
+    table = ladder({"first": found, "second": replace(found, low=300.0)})
+    assert table.loc["first", ["low", "times", "server_us"]].tolist() == [100.0, 1.0, 150.0]
+    assert table.loc["second", "times"] == 3.0
+
+
+def test_capacities_of_two_settings(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Real servers, and a promise that nobody keeps."""
+    monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    variants = {"cache off": {"cache": "off"}, "cache ttl": {"cache": "ttl"}}
+    load = Load("mixed", users=2, seconds=0.5, warmup=0.0, rate=1.5, fast=True)
+    found = capacities(variants, load, Slo(milliseconds=0.001), folder=tmp_path)
+    records = {name: ingest.record(each.runs["folder"].iloc[0]) for name, each in found.items()}
+    assert {name: record["settings"] for name, record in records.items()} == variants
+    assert ladder(found)["low"].tolist() == [0.0, 0.0]

@@ -137,3 +137,22 @@ def test_capacity_is_drawn_over_the_offered_rate(high: float) -> None:
     assert "requests/s" in upper.get_ylabel()
     assert "ms" in lower.get_ylabel()
     assert "200" in upper.get_title(loc="left")
+
+
+def test_the_ladder_shows_capacities_and_costs_of_each_variant_in_its_colour() -> None:
+    row = {"rate": 200.0, "held": True, "server_us": 400.0, "mongod_us": 100.0, "server_cores": 0.1}
+    runs = pd.DataFrame([row, row | {"server_us": 600.0}])
+    found = {
+        "baseline": Capacity("mixed", Slo(), 200.0, 250.0, "", runs),
+        "+ cache": Capacity("mixed", Slo(), 200.0, float("inf"), BUSY, runs),
+        "+ nothing": Capacity("mixed", Slo(), 0.0, 100.0, "", runs),
+    }
+    figure = charts.ladder(found)
+    left, right = figure.axes
+    assert png(figure).startswith(PNG)
+    assert {text.get_text(): text.get_color() for text in left.texts} == {
+        "200 to 250": BLUE, "at least 200": ORANGE, "0 to 100": charts.COLOURS[2],
+    }  # fmt: skip
+    assert [bar.get_width() for bar in right.patches][:2] == [500.0, 100.0]
+    assert "requests/s" in left.get_xlabel()
+    assert "µs" in right.get_xlabel()

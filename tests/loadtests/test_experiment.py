@@ -162,3 +162,10 @@ def test_the_table_tells_what_the_rounds_would_have_shown() -> None:
     ratio = comparison.ratio("server_us")
     assert ratio is not None
     assert f"{ratio.visible:.0%}" in comparison.verdict("server_us")
+
+
+def test_what_a_verdict_rests_on() -> None:
+    rounds = [{"A": (200.0 + number, 50.0, ""), "B": (100.0, 50.0, BUSY)} for number in range(6)]
+    comparison = made_up(*rounds)
+    assert comparison.evidence("server_us").startswith("6 pairs of runs in turns, each on new servers; 6 of 12 runs")
+    assert comparison.evidence("requests_per_s") == f"not at all: 6 of 12 runs are void ({BUSY})"
