@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import click
+import psutil
 
 from loadtests import ingest, machine
 from loadtests.experiment import new_folder
@@ -53,7 +54,7 @@ def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
     except OSError as error:
         raise click.ClickException(f"the stacks cannot be written to {raw}: {error.strerror}") from error
     try:
-        recording = record_process(servers[0].pid, seconds, raw)
+        recording = record_process(_busiest(servers).pid, seconds, raw)
     except ProfilerError as error:
         raise click.ClickException(str(error)) from error
     samples = stacks.read(raw).groupby("category")["samples"].sum().sort_values(ascending=False)
@@ -61,12 +62,19 @@ def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"raw": str(raw), "python_seconds": python_seconds, "samples": samples.to_dict()}))
         return
+    if len(servers) > 1:
+        click.echo(f"of {len(servers)} processes of the service, the one that has worked most", err=True)
     click.echo(f"Python ran for {python_seconds:.2f} of {recording.seconds:.0f} s")
     for name, count in samples.items():
         click.echo(f"{name:24} {count / samples.sum():6.0%}")
     click.echo(f"stacks: {raw}")
     if recording.behind:
         click.echo("Do not trust this profile: py-spy fell behind in sampling. Take it again.", err=True)
+
+
+def _busiest(processes: list[psutil.Process]) -> psutil.Process:
+    """Of a service with workers, the process that has used the processor most: py-spy looks at one."""
+    return max(processes, key=lambda process: sum(process.cpu_times()[:2]))
 
 
 @command.command()

@@ -80,7 +80,7 @@ def icicle(profiles: Profiles, variant: str | None = None) -> Figure:
     """Every call of a variant (the last if None): as wide as the time it takes for a request; callees below callers."""
     name = variant or profiles.variants[-1]
     tree = _calls(profiles, name)
-    palette = dict(zip(stacks.ORDER, [*COLOURS, "#F0E442", "#999999", "#cccccc"], strict=True))
+    palette = dict(zip(stacks.ORDER, [*COLOURS[:6], "#F0E442", "#999999", "#cccccc"], strict=True))
     drawn = _icicle(tree, lambda call: palette[stacks.category(";".join(call.path))])
     drawn.axes[0].set_title(f"Python's time for each request, {profiles.load.scenario}, {name}", loc="left")
     return drawn

@@ -14,6 +14,7 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
@@ -39,6 +40,7 @@ FULL_MACHINE = 0.95
 PROBE_SECONDS = 0.1
 TIMEOUT_MS = 5000
 
+REQUESTS = "http_request_duration_seconds_count"
 REQUEST_SECONDS = "http_request_duration_seconds_sum"
 DATABASE_SECONDS = "http_request_database_seconds_total"
 CONNECTION_WAIT = "database_connection_wait_seconds"
@@ -73,10 +75,19 @@ class Evidence:
     kept_up: bool = False
 
     @property
+    def inside_ms(self) -> float:
+        """How long an operation takes in MongoDB, by its own clock, mean."""
+        return 1000 * self.inside_s / self.operations if self.operations else nan
+
+    @property
     def operation_ms(self) -> float:
         """How long an operation takes in MongoDB, or a ping if that takes longer."""
-        known = [self.probe_ms, 1000 * self.inside_s / self.operations if self.operations else nan]
-        return max((each for each in known if not isnan(each)), default=nan)
+        return max((each for each in (self.probe_ms, self.inside_ms) if not isnan(each)), default=nan)
+
+    @property
+    def database_part(self) -> float:
+        """The share of the requests' time that the service spent on MongoDB, as it sees it itself."""
+        return self.database_s / self.request_s if self.request_s else nan
 
     @property
     def waited_for_database(self) -> float:
@@ -158,7 +169,43 @@ def diagnose(seen: Evidence) -> Diagnosis:
         return Diagnosis(UNKNOWN, f"the evidence is for {' and for '.join(each.cause for each in found)}", findings)
     if seen.machine >= FULL_MACHINE:
         return Diagnosis(UNKNOWN, f"no cause stands out, and {seen.machine:.0%} of the machine was busy", findings)
-    return Diagnosis(UNKNOWN, "nothing was at its limit", findings)
+    return Diagnosis(UNKNOWN, "nothing was at its limit: offer more, by --users or --rate", findings)
+
+
+def checklist(seen: Evidence) -> pd.DataFrame:
+    """What one looks at to tell the server from the database, in the order in which it excludes most.
+
+    A row for each: look at, where, seen (the value in this run), and what it would mean.
+    """
+    cores = f"{seen.machine:.0%} of the machine"
+    rows = [
+        (
+            "refused requests",
+            "429 in Locust's CSV",
+            f"{seen.refused:.1%}",
+            f"above {REFUSED_LIMIT:.0%}: the rate limit decides",
+        ),
+        ("the load generator", "its CPU, its own timers", seen.generator or "had time to spare", "late: void run"),
+        ("CPU of the server", "/proc, its busiest process", f"{seen.server_cores:.2f} cores", "near 1: its own work"),
+        ("event loop lag", "/metrics", f"{seen.lag_ms:.1f} ms", "many ms: a handler holds the loop, or no CPU is left"),
+        ("time in `db`", "Server-Timing, /metrics", f"{seen.database_part:.0%} of the requests' time", "most: go on"),
+        ("wait for a connection", "/metrics", f"{seen.pool_ms:.2f} ms", "more than an operation takes: the pool"),
+        (
+            "operations, by MongoDB",
+            "opLatencies",
+            f"{seen.inside_ms:.2f} ms",
+            "as long as the server waits: it is slow",
+        ),
+        (
+            "a ping by a stranger",
+            "a connection of our own",
+            f"{seen.probe_ms:.2f} ms",
+            "slow too: MongoDB, or the network",
+        ),
+        ("CPU of mongod", "/proc", f"{seen.mongod_cores:.2f} cores", "all cores: queries or indexes; none: the disk"),
+        ("everything together", "/proc", cores, "near 100 %: they take the processor from each other"),
+    ]
+    return pd.DataFrame(rows, columns=["look at", "where", "seen", "what it would mean"]).set_index("look at")
 
 
 def look(load: Load, url: str, folder: Path, mongodb_uri: str | None = None) -> Evidence:
@@ -191,23 +238,24 @@ def evidence(folder: Path, answers: Answers) -> Evidence:
         return ingest.increase(folder, name, 0.0, seconds)
 
     waits = grown(f"{CONNECTION_WAIT}_count")
-    servers = ingest.cpu_by_process(folder, 0.0, seconds)
-    servers = servers[servers.index.get_level_values(0) == "server"]
+    # Of several workers one is asked, of MongoDB's work its part counts.
+    answered = ingest.answered(folder, 0.0, seconds)
+    part = min(1.0, grown(REQUESTS) / len(answered)) if len(answered) else nan
     total = sum(summary[name] for name in ("requests_per_s", "refused_per_s", "failed_per_s"))
     return Evidence(
         refused=summary["refused_per_s"] / total if total else 0.0,
         generator=summary["void"] if not summary["lost"] else "",
-        server_cores=float(servers.max()) / seconds if len(servers) else nan,
+        server_cores=summary["server_busiest"],
         lag_ms=summary["lag_ms"],
         request_s=grown(REQUEST_SECONDS),
         database_s=grown(DATABASE_SECONDS),
         pool_s=grown(f"{CONNECTION_WAIT}_sum"),
         pool_ms=1000 * grown(f"{CONNECTION_WAIT}_sum") / waits if waits else nan,
-        inside_s=(last[2] - first[2]) * stretch / 1e6,
+        inside_s=(last[2] - first[2]) * stretch * part / 1e6,
         probe_ms=sum(row[1] for row in asked) / len(asked) if asked else nan,
-        operations=(last[3] - first[3]) * stretch,
+        operations=(last[3] - first[3]) * stretch * part,
         mongod_cores=summary["mongod_cores"],
-        machine=summary["machine_cores"] / ingest.record(folder)["machine"]["cores"],
+        machine=summary["machine_cores"] / summary["cores"],
         lost=summary["lost"],
         kept_up=bool(rate and summary["requests_per_s"] >= KEPT_UP * rate),
     )

@@ -124,12 +124,16 @@ def _what(change: Difference, before: float, after: float) -> str:
 def profile(
     variants: Variants, load: Load, rounds: int = 3, messages: int = 200, folder: Path | None = None
 ) -> Profiles:
-    """Record servers with each of the settings in `variants` under `load`, in turns. Raises `ProfilerError`.
+    """Record servers with each of the settings in `variants` under `load`, in turns.
+
+    Raises `ProfilerError`; also for variants of several workers, because a recording is of one process.
 
     In each round every variant runs three times: as it is, to see what recording costs, with a recording
     of what Python does, and, in the first round only, with one of what the threads wait for. A
     recording in which py-spy fell behind is biased, and left out.
     """
+    if many := [name for name, settings in variants.items() if settings.get("workers", 1) != 1]:
+        raise ProfilerError(f"a recording is of one process: profile {', '.join(many)} with workers=1")
     folder = folder or new_folder(f"profile-{load.scenario}")
     tables: dict[str, list[pd.DataFrame]] = {"breakdown": [], "stacks": [], "waits": [], "overhead": []}
     folders, void = {}, []

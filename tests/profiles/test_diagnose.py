@@ -11,7 +11,7 @@ import pytest
 from loadtests.run import Load
 from loadtests.sampling import meanwhile
 from profiles import scores
-from profiles.diagnose import UNKNOWN, Evidence, diagnose, look
+from profiles.diagnose import UNKNOWN, Evidence, checklist, diagnose, look
 from server import launch, mongod
 from server.launch import RunningServer
 from tests.processes import mongod_of
@@ -71,6 +71,16 @@ def test_a_cause_is_named_only_if_its_own_evidence_is_alone(cause: str, seen: Ev
 def test_what_could_not_be_seen_is_neither_found_nor_excluded() -> None:
     found = {each.cause: each.found for each in diagnose(replace(CALM, database_s=NAN, pool_ms=NAN)).findings}
     assert (found["database"], found["connection pool"]) == (None, None)
+
+
+def test_the_checklist_gives_every_item_its_value() -> None:
+    seen = checklist(replace(CALM, refused=0.123, probe_ms=NAN))["seen"]
+    assert seen["refused requests"] == "12.3%"
+    assert seen["time in `db`"] == "30% of the requests' time"
+    assert seen["operations, by MongoDB"] == "1.00 ms"
+    assert seen["a ping by a stranger"] == "nan ms"
+    assert seen["the load generator"] == "had time to spare"
+    assert checklist(replace(CALM, generator=BUSY)).loc["the load generator", "seen"] == BUSY
 
 
 # Causes that are really there. The rest of the machine may be busy as well: then "unknown" is right, but no other name.

@@ -81,6 +81,11 @@ def test_every_function_has_its_own_time(profiles: Profiles) -> None:
     assert total == pytest.approx(profiles.breakdown.loc[python, "us_per_request"].sum())
 
 
+def test_several_workers_are_refused_because_a_recording_is_of_one_process() -> None:
+    with pytest.raises(ProfilerError, match="profile two with workers=1"):
+        profile({"one": {}, "two": {"workers": 2}}, LOAD)
+
+
 # Figures worked out by hand.
 
 
