@@ -15,7 +15,7 @@ lab: $(READY) ## run every notebook on a real MongoDB and write report/index.htm
 	@$(BIN)/python -m notebooks run
 
 test: $(READY) ## run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
 	@$(BIN)/python -m notebooks jupyter
