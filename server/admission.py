@@ -3,18 +3,35 @@
 Refusing must cost next to nothing, or refusing is what the service dies of. So a limit is a list of
 times: the ones in the last window, per caller. `limits` reads the rates, but its storages take a task
 and a thread for most hits, which is more than answering would cost.
+
+A window alone lets in what comes first. Under five times too much a second's worth comes in a fifth of the
+second, all of it expires together, and the same happens again: whoever is let in is in a crowd. So while
+there are refusals, the places that become free are given out evenly, at the pace of the rate.
 """
 
 import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import limits
 
 from server.messages import OverLimit, Overloaded, Quota
 
 FORGET_SECONDS = 60.0
+# For this part of a window after its last refusal a caller is paced.
+PACED = 0.1
+SLACK = 4
+
+
+@dataclass(slots=True)
+class _Caller:
+    """When a caller was let in, in the last window; until when it is paced, and when it may come next if it is."""
+
+    admitted: deque[float] = field(default_factory=deque)
+    paced_until: float = -math.inf
+    next_at: float = -math.inf
 
 
 class MovingWindow:
@@ -29,8 +46,9 @@ class MovingWindow:
         self._limit = limit
         self._amount = max(1, limit.amount // workers)
         self._seconds = limit.get_expiry()
+        self._interval = self._seconds / self._amount
         self._clock = clock
-        self._admitted: dict[str, deque[float]] = {}
+        self._callers: dict[str, _Caller] = {}
         self._forget_at = clock() + FORGET_SECONDS
 
     def admit(self, key: str) -> Quota:
@@ -38,14 +56,20 @@ class MovingWindow:
         now = self._clock()
         if now > self._forget_at:
             self._forget(now)
-        times = self._admitted.setdefault(key, deque())
+        caller = self._callers.setdefault(key, _Caller())
+        times = caller.admitted
         while times and times[0] <= now - self._seconds:
             times.popleft()
-        admitted = len(times) < self._amount
+        # Whoever was not there for a whole window owes no pace.
+        admitted = not times or (len(times) < self._amount and now >= min(caller.paced_until, caller.next_at))
         if admitted:
             times.append(now)
+            # What came a little late does not move the pace.
+            caller.next_at = max(caller.next_at, now - SLACK * self._interval) + self._interval
+        else:
+            caller.paced_until = now + PACED * self._seconds
         reset = max(1, math.ceil(times[0] + self._seconds - now))
-        quota = Quota(self._name, self._amount, self._seconds, self._amount - len(times), reset)
+        quota = Quota(self._name, self._amount, self._seconds, self._amount - len(times) if admitted else 0, reset)
         if not admitted:
             raise OverLimit(f"more than {self._limit} were sent: wait {reset} s, then send again", quota)
         return quota
@@ -53,12 +77,12 @@ class MovingWindow:
     @property
     def callers(self) -> int:
         """How many are remembered."""
-        return len(self._admitted)
+        return len(self._callers)
 
     def _forget(self, now: float) -> None:
         """Drop the callers who have not been seen for a whole window."""
         self._forget_at = now + FORGET_SECONDS
-        self._admitted = {key: times for key, times in self._admitted.items() if times[-1] > now - self._seconds}
+        self._callers = {key: each for key, each in self._callers.items() if each.admitted[-1] > now - self._seconds}
 
 
 class Admission:

@@ -57,6 +57,27 @@ def test_what_is_refused_does_not_count(clock: Clock) -> None:
     assert admitted(window, 1000) == 2
 
 
+def test_under_too_much_those_let_in_come_evenly_after_the_first_window(clock: Clock) -> None:
+    window = MovingWindow("writes", "100/second", clock=clock)
+    let_through: list[float] = []
+    for clock.time in [step / 500 for step in range(2000)]:
+        let_through += [clock.time] * admitted(window, 1)
+    assert [sum(second <= each < second + 1 for each in let_through) for second in range(4)] == pytest.approx(
+        [100, 100, 100, 100], abs=1
+    )
+    # The first hundred were let in as they came; later ones never in a crowd.
+    assert let_through[99] == pytest.approx(0.2, abs=0.01)
+    tenths = [sum(begin / 10 <= each < (begin + 1) / 10 for each in let_through) for begin in range(11, 40)]
+    assert max(tenths) <= 15
+
+
+def test_who_waits_as_told_may_send_a_whole_window_s_worth_at_once(clock: Clock) -> None:
+    window = MovingWindow("client", "100/second", clock=clock)
+    assert admitted(window, 101) == 100
+    clock.time = 1.0
+    assert admitted(window, 100) == 100
+
+
 def test_each_caller_has_a_window_of_its_own_and_is_forgotten_when_it_stays_away(clock: Clock) -> None:
     window = MovingWindow("client", "2/second", clock=clock)
     assert [admitted(window, 5, key) for key in ("ada", "bob", "ada")] == [2, 2, 0]
