@@ -132,6 +132,8 @@ def capacity(found: Capacity) -> Figure:
     lower.axhline(found.slo.milliseconds, color=orange, linewidth=1)
     lower.annotate(f"SLO {found.slo.milliseconds:g} ms", (0, found.slo.milliseconds), color=orange, va="bottom")
     lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    lower.yaxis.set_minor_formatter(NullFormatter())
     lower.set(xlabel="offered, requests/s", ylabel=f"p{found.slo.percentile}\nfrom due time, ms")
     end = 1.05 * runs["rate"].max()
     for axes, column in ((upper, "requests_per_s"), (lower, found.slo.column)):

@@ -48,8 +48,8 @@ class Load:
 
     scenario: str
     users: int = 16
-    seconds: float = 5.0
-    warmup: float = 1.0
+    seconds: float = 2.5
+    warmup: float = 0.5
     rate: float | None = None
     fast: bool = False
     locust: tuple[str, ...] = ()
