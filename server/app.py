@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 
 from server import tasks
 from server.admission import Admission
@@ -99,8 +100,29 @@ async def main(
     await store.close()
 
 
+class _PromptStream(IOStream):
+    """A connection on which what is written is sent at once, always."""
+
+    def __init__(self, socket: socket.socket, **limits: Any) -> None:
+        super().__init__(socket, **limits)
+        super().set_nodelay(True)
+
+    def set_nodelay(self, value: bool) -> None:
+        """Nothing: Tornado would switch it on for the end of each answer, and off again, by two system calls."""
+
+
+class _Server(HTTPServer):
+    """Tornado's, for answers that are written whole: they gain nothing by waiting for more."""
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        prompt = _PromptStream(
+            stream.socket, max_buffer_size=stream.max_buffer_size, read_chunk_size=stream.read_chunk_size
+        )
+        super().handle_stream(prompt, address)
+
+
 def _server(delegate: Any) -> HTTPServer:
-    return HTTPServer(
+    return _Server(
         delegate,
         max_body_size=MAX_BUFFERED,
         max_header_size=16 * 1024,

@@ -146,7 +146,7 @@ class _Request(HTTPMessageDelegate):
         if self._ordinary is not None:
             self._ordinary.finish()
         elif self._start_line.method == "POST":
-            self._posting = asyncio.create_task(self._post())  # referred to, or it could vanish while it runs
+            self._post()
         elif not self._get():
             ordinary = self._hand_over()
             ordinary.headers_received(self._start_line, self._headers)
@@ -163,32 +163,41 @@ class _Request(HTTPMessageDelegate):
 
     def _get(self) -> bool:
         """Answer with a list that is in memory; False if that is not possible."""
-        edge, headers = self._fast.edge, self._headers
+        headers = self._headers
         limit, seen = _limit(self._start_line.path), _number(headers["Lab-Seen"]) if "Lab-Seen" in headers else 0
-        page = None if limit is None or seen is None else edge.service.recent_kept(limit, seen)
+        page = None if limit is None or seen is None else self._fast.edge.service.recent_kept(limit, seen)
         if limit is None or page is None:
             return False
-        exchange = Exchange(edge, self._start_line.method, LIST, headers.get("X-Request-ID"))
-        try:
-            exchange.identify(headers.get("Authorization"))
-            exchange.admit(self._connection.context.remote_ip)
-        except (BadRequest, MessageError) as error:
-            self._send_problem(exchange, error)
-            return True
-        answer = self._fast.prepared(page, limit)
-        if "If-None-Match" in headers and parsing.is_known(answer.etag, headers["If-None-Match"]):
-            self._send(exchange, HTTPStatus.NOT_MODIFIED, answer.known_lines, b"")
-        else:
-            self._send(exchange, HTTPStatus.OK, answer.lines, answer.body)
+        exchange = self._let_in()
+        if exchange is not None:
+            answer = self._fast.prepared(page, limit)
+            if "If-None-Match" in headers and parsing.is_known(answer.etag, headers["If-None-Match"]):
+                self._send(exchange, HTTPStatus.NOT_MODIFIED, answer.known_lines, b"")
+            else:
+                self._send(exchange, HTTPStatus.OK, answer.lines, answer.body)
         return True
 
-    async def _post(self) -> None:
-        self._fast.edge.in_flight.enter()
-        exchange = Exchange(self._fast.edge, "POST", LIST, self._headers.get("X-Request-ID"))
-        exchange.phases = start_phases()
+    def _post(self) -> None:
+        """Refuse at once, which has to be cheap, or begin to store."""
+        exchange = self._let_in(is_write=True)
+        if exchange is not None:
+            self._posting = asyncio.create_task(self._store(exchange))  # referred to, or it could vanish while it runs
+
+    def _let_in(self, is_write: bool = False) -> Exchange | None:
+        """Begin to answer; None if the request is refused, and answered with that."""
+        exchange = Exchange(self._fast.edge, self._start_line.method, LIST, self._headers.get("X-Request-ID"))
         try:
             exchange.identify(self._headers.get("Authorization"))
-            exchange.admit(self._connection.context.remote_ip, is_write=True)
+            exchange.admit(self._connection.context.remote_ip, is_write)
+        except (BadRequest, MessageError) as error:
+            self._send_problem(exchange, error)
+            return None
+        return exchange
+
+    async def _store(self, exchange: Exchange) -> None:
+        self._fast.edge.in_flight.enter()
+        exchange.phases = start_phases()
+        try:
             message, more = await post_message(exchange, self._headers, b"".join(self._chunks))
         except Exception as error:
             if not isinstance(error, (BadRequest, *STATUS)):
