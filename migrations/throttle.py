@@ -19,8 +19,8 @@ from pymongo.errors import OperationFailure
 
 from migrations.database import Database, Document
 
-LIMIT_SECONDS = 0.02
-SMALLEST, FIRST, LARGEST = 50, 500, 5000
+LIMIT_SECONDS = 0.005
+SMALLEST, FIRST, LARGEST = 20, 100, 5000
 REST = 4.0
 ALONE_SECONDS = 0.2  # a limit all the same: somebody may come while the batch runs
 LAG_SECONDS = 10.0
