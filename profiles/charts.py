@@ -1,5 +1,6 @@
 """Where the time goes, as figures. Each can be shown in a notebook, or kept with `figure.savefig("name.svg")`."""
 
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from IPython.display import SVG
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -74,6 +76,14 @@ def waits(profiles: Profiles) -> Figure:
     axes.set_xlabel("threads that waited at a time, mean")
     axes.set_title(f"what the server's threads wait for, {profiles.load.scenario}", loc="left")
     return drawn
+
+
+def svg(drawn: Figure) -> SVG:
+    """A figure for a notebook as SVG: sharp at any size, and its words can be searched for in the report."""
+    text = io.StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        drawn.savefig(text, format="svg")
+    return SVG(text.getvalue())
 
 
 def icicle(profiles: Profiles, variant: str | None = None) -> Figure:

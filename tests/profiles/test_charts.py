@@ -112,3 +112,9 @@ def test_a_call_is_as_wide_as_what_it_calls_together(two: Profiles) -> None:
 def test_a_figure_can_be_kept_as_svg(two: Profiles, tmp_path: Path) -> None:
     charts.icicle(two).savefig(tmp_path / "icicle.svg")
     assert "<svg" in (tmp_path / "icicle.svg").read_text()
+
+
+def test_a_figure_is_shown_as_svg_whose_words_are_words(two: Profiles) -> None:
+    shown = charts.svg(charts.difference(two, reverse=True)).data
+    assert shown.startswith("<svg")
+    assert ">find<" in shown.replace("\n", "")
