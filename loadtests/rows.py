@@ -324,6 +324,12 @@ ROWS = (
         (Goal("POST latency, 1 connection ÷ --writes single", "p50_ms", " ms", 1.15, at_most=True),),
     ),
     Row(
+        "uvloop",
+        Side("asyncio", Service({"event_loop": "asyncio"}), reads),
+        Side("uvloop", SERVICE, reads),
+        (Goal("cached GET of 20 with uvloop ÷ with asyncio", "requests_per_s", "/s", 1.0),),
+    ),
+    Row(
         "beside-writes",
         Side("reads alone", SERVICE, reads),
         Side("beside writes", SERVICE, reads_beside_writes),

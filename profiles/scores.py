@@ -84,7 +84,7 @@ def stall(times: int | None = None) -> Score:
             with launch.running(**place) as server, _stands_still(server.pid, folder):
                 run(STALL_LOAD, server.url, folder, title="stall")
             summary = ingest.summary(folder)
-            found = abs(summary["p99_ms"] / expected - 1) <= 0.1
+            found = bool(abs(summary["p99_ms"] / expected - 1) <= 0.1)
             rows.append(
                 {
                     "run": number,
