@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
+from loadtests import clock
 from loadtests.wrk import MESSAGE
 
 MAX_CONNECTIONS = 1000
@@ -30,7 +31,7 @@ LAST_ANSWER = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Sent:
-    """One request: when it was due, begun and answered (s, on one clock), and the status of its answer."""
+    """One request: when it was due, begun and answered (s, on the run's clock), and the status of its answer."""
 
     due: float
     begun: float
@@ -93,17 +94,17 @@ async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: f
 
     A request for which no connection can be had stays unanswered.
     """
-    loop, callers = asyncio.get_running_loop(), _Callers(url)
+    callers = _Callers(url)
     requests = []
     try:
-        began = loop.time()
+        began = clock.now()
         for number in range(round(rate * (warmup + seconds))):
             due = began + number / rate
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            requests.append(Sent(due, loop.time()))
+            await asyncio.sleep(max(0.0, due - clock.now()))
+            requests.append(Sent(due, clock.now()))
             callers.send(request, requests[-1])
-        deadline = loop.time() + GRACE_SECONDS
-        while callers.waiting and loop.time() < deadline:  # noqa: ASYNC110  the load is over: polling disturbs nobody
+        deadline = clock.now() + GRACE_SECONDS
+        while callers.waiting and clock.now() < deadline:  # noqa: ASYNC110  the load is over: polling disturbs nobody
             await asyncio.sleep(0.01)
     finally:
         callers.close()
@@ -185,7 +186,7 @@ class _Connection(asyncio.Protocol):
         if self._sent is None or not ended or (length is not None and len(body) < int(length[1])):
             return
         self._sent.status = int(head.split(b" ", 2)[1])
-        self._sent.answered = asyncio.get_running_loop().time()
+        self._sent.answered = clock.now()
         self._sent = None
         if LAST_ANSWER.search(head):
             self.transport.close()

@@ -133,7 +133,7 @@ def diagnose(
 def score(names: tuple[str, ...], times: int | None) -> None:
     """Test the measuring itself: known truths, and faults of known size, that it has to find.
 
-    Of NAMES, or of all. Takes about an hour in all. Exits with 0 only if every score is good enough.
+    Of NAMES, or of all. Takes about three quarters of an hour in all. Exits with 0 only if every score is good enough.
     """
     good = True
     for name in names or scores.SCORES:

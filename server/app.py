@@ -35,6 +35,8 @@ from server.writer import writer
 
 DRAIN_SECONDS = 8.0
 WARM_UP_SECONDS = 2.0
+# Read at once: more than most requests have. Tornado sets the room for it to zeros before each read.
+READ_BYTES = 8 * 1024
 
 
 async def main(
@@ -124,6 +126,7 @@ class _Server(HTTPServer):
 def _server(delegate: Any) -> HTTPServer:
     return _Server(
         delegate,
+        chunk_size=READ_BYTES,
         max_body_size=MAX_BUFFERED,
         max_header_size=16 * 1024,
         body_timeout=RECEIVE_SECONDS,
