@@ -42,9 +42,12 @@ def kill(*processes: psutil.Process) -> None:
 
 
 def is_running(process: psutil.Process) -> bool:
-    """Whether `process` still runs. One that is dying does, even when its command line has gone; a zombie does not."""
+    """Whether `process` still runs. One that is dying does, even when its command line has gone; a zombie does not.
+
+    A process whose first thread is a zombie has its files and ports for as long as another thread is dying.
+    """
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 
