@@ -1,6 +1,7 @@
 """The command `python -m loadtests`: load a running service and say what came of it."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite, isnan
@@ -232,4 +233,5 @@ def _known(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     command(prog_name="python -m loadtests")

@@ -7,7 +7,6 @@ ends the migration with Ctrl-C, and the next goes on from its checkpoint. Then i
 
 import contextlib
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -120,7 +119,7 @@ def _up(place: list[str], to_its_end: bool = False) -> Iterator["subprocess.Pope
     try:
         yield process
         if not to_its_end:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT, which a process started in the background ignores
         process.wait(None if to_its_end else STOP_SECONDS)
     finally:
         process.kill()

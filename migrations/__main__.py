@@ -1,6 +1,7 @@
 """The command `python -m migrations`: see what a database needs, and bring it up to date."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -276,4 +277,5 @@ def _print_json(value: Any) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     command(prog_name="python -m migrations")

@@ -1,6 +1,7 @@
 """The command `python -m notebooks`: run the whole lab into a report, or open it in JupyterLab."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,4 +72,5 @@ def jupyter() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     command(prog_name="python -m notebooks")

@@ -1,6 +1,7 @@
 """The command `python -m profiles`: look into a running server."""
 
 import json
+import signal
 from pathlib import Path
 
 import click
@@ -146,4 +147,5 @@ def score(names: tuple[str, ...], times: int | None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     command(prog_name="python -m profiles")

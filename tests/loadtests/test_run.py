@@ -257,11 +257,15 @@ def test_a_folder_that_cannot_be_made_is_named(shared_server: RunningServer, tmp
         run(MIXED, shared_server.url, tmp_path / folder)
 
 
-@pytest.mark.parametrize("interrupt", [os.killpg, os.kill], ids=["in a terminal", "in a notebook"])
-def test_ctrl_c_leaves_no_locust_behind(
-    shared_server: RunningServer, tmp_path: Path, interrupt: Callable[[int, int], None]
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["Ctrl-C in a terminal", "Ctrl-C in a notebook", "SIGTERM"],
+)
+def test_who_is_stopped_leaves_no_locust_behind(
+    shared_server: RunningServer, tmp_path: Path, send: Callable[[int, int], None], number: signal.Signals
 ) -> None:
-    """A terminal sends it to the whole process group, a notebook to its kernel alone."""
+    """A terminal sends Ctrl-C to the whole process group, a notebook to its kernel alone."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "loadtests", "run", "reads", "--seconds", "60", "--rate", "20"]
     with subprocess.Popen(
@@ -272,7 +276,7 @@ def test_ctrl_c_leaves_no_locust_behind(
         start_new_session=True,
     ) as person:
         eventually((folder / "requests.csv").exists)
-        interrupt(person.pid, signal.SIGINT)
+        send(person.pid, number)
         _, said = person.communicate(timeout=20)
     assert person.returncode == 1
     assert "Traceback" not in said

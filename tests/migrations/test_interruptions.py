@@ -1,6 +1,8 @@
 """What can happen to a runner: it is killed, stopped, raced by another, or loses its database."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +79,23 @@ def test_killed_in_the_middle_of_a_batch_it_ends_as_if_undisturbed(
         process.kill()
     runner.up(db)
     assert contents(db) == contents(undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_asked_to_stop_gives_back_the_lease(mongodb_uri: str, db: Database, number: signal.Signals) -> None:
+    db.messages.insert_many(old_messages(10 * DOCUMENTS))
+    command = [sys.executable, "-m", "migrations", "up", "--json", "--mongodb-uri", mongodb_uri, "--database", db.name]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as person:
+        assert person.stderr is not None
+        while "0002_created_at" not in person.stderr.readline():
+            pass
+        person.send_signal(number)
+        _, said = person.communicate(timeout=20)
+    assert person.returncode == 1
+    assert "Traceback" not in said
+    assert "0002_created_at" not in runner.applied(db)
+    with leases.held(db, wait=0):
+        pass
 
 
 def test_of_two_runners_started_together_one_works_and_the_other_waits(mongodb_uri: str, db: Database) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -56,7 +57,12 @@ def test_a_check_that_fails_is_the_commands_failure_and_the_report_is_written(
     assert "This notebook failed: AssertionError" in Page(path.read_text()).text
 
 
-def test_ctrl_c_stops_everything_it_has_started(mark: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_who_is_stopped_stops_everything_it_has_started(
+    mark: str, tmp_path: Path, send: Callable[[int, int], None], number: signal.Signals
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "notebooks", "run", "04", "--report", tmp_path / "report.html"],
         stderr=subprocess.PIPE,
@@ -66,7 +72,7 @@ def test_ctrl_c_stops_everything_it_has_started(mark: str, tmp_path: Path) -> No
         try:
             # The notebook's kernel has started servers of its own by then.
             eventually(lambda: any("experiment_" in " ".join(words) for words in marked(mark)), seconds=60)
-            os.killpg(person.pid, signal.SIGINT)
+            send(person.pid, number)
             _, said = person.communicate(timeout=60)
         finally:
             person.kill()
