@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream
 
 from server import tasks
@@ -75,12 +76,12 @@ async def main(
         work.append(newest.follow())
     if settings.fast_path == "on":
         fast = FastPath(edge, application(edge, routes))
-        server = _server(fast)
+        server = http_server(fast)
         # Its own reaper takes the place of Tornado's timers, of which each request sets two.
         server.conn_params.header_timeout = server.conn_params.body_timeout = None
         work.append(fast.reap())
     else:
-        server = _server(application(edge, routes))
+        server = http_server(application(edge, routes))
     running = [asyncio.create_task(each) for each in work]
     if isinstance(newest, TailCache):
         with contextlib.suppress(TimeoutError):  # without it the first readers would all go to the database
@@ -122,8 +123,15 @@ class _Server(HTTPServer):
         )
         super().handle_stream(prompt, address)
 
+    def on_close(self, server_conn: object) -> None:
+        """Tornado's own does not tell the delegate, which would remember the connection for ever."""
+        super().on_close(server_conn)
+        if isinstance(self.request_callback, HTTPServerConnectionDelegate):
+            self.request_callback.on_close(server_conn)
 
-def _server(delegate: Any) -> HTTPServer:
+
+def http_server(delegate: HTTPServerConnectionDelegate) -> HTTPServer:
+    """A server that gives its requests to `delegate`, within our limits."""
     return _Server(
         delegate,
         chunk_size=READ_BYTES,

@@ -1,5 +1,6 @@
 """Wait for a condition instead of for a time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -23,3 +24,10 @@ def eventually(condition: Callable[[], Result], seconds: float = 20.0) -> Result
         if time.monotonic() > deadline:
             raise failure
         time.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait, while the event loop goes on, until `condition` holds."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  it has no event to wait for
+            await asyncio.sleep(0.01)

@@ -85,6 +85,11 @@ class FastPath(HTTPServerConnectionDelegate):
         self.expect(server_conn, None)
         self.application.on_close(server_conn)
 
+    @property
+    def awaited(self) -> int:
+        """On how many connections something is awaited."""
+        return len(self._closes_at)
+
     def expect(self, connection: Any, seconds: float | None) -> None:
         """The next thing has to arrive on `connection` within `seconds`; None: nothing is awaited."""
         if seconds is None:

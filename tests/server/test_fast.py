@@ -14,15 +14,16 @@ import pytest
 import pytest_asyncio
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
+from tornado.web import Application
 
 from migrations.database import Database
-from server import launch, tasks
+from server import app, launch, tasks
 from server.api import fast
 from server.launch import RunningServer
 from server.messages import Page
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 
 POST_HEAD = "POST /messages HTTP/1.1\r\nHost: lab\r\nContent-Type: application/json\r\n"
 
@@ -302,3 +303,23 @@ async def test_a_connection_on_which_nothing_comes_is_closed(impatient: int, beg
     writing.write(begin)
     assert await asyncio.wait_for(reading.read(), 20) == b""
     writing.close()
+
+
+@pytest.mark.filterwarnings("ignore:There is no current event loop")
+@pytest.mark.parametrize("begin", [b"", b"GET /mess", post('{"text": "x"}')[:-3]])
+@pytest.mark.asyncio
+async def test_a_connection_that_has_ended_is_forgotten(begin: bytes) -> None:
+    listening, port = bind_unused_port()
+    nothing: Any = None
+    path = fast.FastPath(nothing, Application())
+    server = app.http_server(path)
+    server.add_socket(listening)
+    try:
+        _, writing = await asyncio.open_connection("127.0.0.1", port)
+        writing.write(begin)
+        await until(lambda: path.awaited == 1)
+        writing.close()
+        await until(lambda: path.awaited == 0)
+    finally:
+        server.stop()
+        await server.close_all_connections()

@@ -1,7 +1,7 @@
 """The readers of the newest messages, with the cache and without, on a real store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from server.timeline import Timeline
 from tests.server.clock import Clock
 from tests.server.conftest import Queries
 from tests.server.writing import add
+from tests.waiting import until
 
 
 async def read(readers: Reader, limit: int, seen: int = 0) -> list[Message]:
@@ -70,13 +71,6 @@ async def any_reader(request: pytest.FixtureRequest, store: Store, timeline: Tim
         if isinstance(readers, TailCache):
             await stack.enter_async_context(following(readers))
         yield readers
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait, while the event loop goes on, until `condition` holds."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  it has no event to wait for
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.asyncio
