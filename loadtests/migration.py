@@ -2,7 +2,7 @@
 
 The database is migrated, with its indexes, but holds messages that servers of the first version have left.
 Rounds with and without `python -m migrations up 0002` at work, in turns, under the same mixed load; a round
-ends the migration with Ctrl-C, and the next goes on from its checkpoint. Then it runs to its end under load.
+ends the migration with SIGTERM, and the next goes on from its checkpoint. Then it runs to its end under load.
 """
 
 import contextlib
