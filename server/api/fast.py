@@ -223,14 +223,22 @@ class _Request(HTTPMessageDelegate):
     def _send(self, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
         lines += _lines(exchange.answer_headers())
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
-        # Written as bytes, because no header here can hold what `write_headers` searches each one for.
-        sent = self._connection.write(head if self._start_line.method == "HEAD" else head + body)
+        answer = head if self._start_line.method == "HEAD" else head + body
+        exchange.answered(status)
+        self._fast.edge.in_flight.enter()
+        # In the event loop's next turn, and so together with all that this turn answers. Who waits for an answer is
+        # woken when it comes: sent one by one, each costs a wake-up, which is more than what it takes to make it.
+        asyncio.get_running_loop().call_soon(self._write, answer)
+
+    def _write(self, answer: bytes) -> None:
+        in_flight = self._fast.edge.in_flight
+        # As bytes, because no header of ours can hold what `write_headers` searches each one for.
+        sent = self._connection.write(answer)
         self._connection.finish()
         if self._connection.stream.writing():  # the caller is slow, and a server that stops waits for it
-            in_flight = exchange.edge.in_flight
-            in_flight.enter()
             sent.add_done_callback(lambda _: in_flight.leave())
-        exchange.answered(status)
+        else:
+            in_flight.leave()
 
 
 def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
