@@ -88,9 +88,13 @@ class ProblemModel(BaseModel):
     errors: list[FieldErrorModel] = []
 
 
+# `json.dumps` would make a new one each time.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def encode(document: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _compact.encode(document).encode("utf-8")
 
 
 def time(value: datetime) -> str:
