@@ -130,7 +130,11 @@ def run(
     help="How often each side is loaded.",
 )
 @click.option(
-    "--seconds", default=benchmark.SECONDS, show_default=True, type=click.IntRange(1), help="How long each time."
+    "--seconds",
+    default=benchmark.SECONDS,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How long each time. The row limit takes three times as long.",
 )
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="A new folder for the results; in .lab/runs if left out."

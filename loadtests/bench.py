@@ -1,7 +1,8 @@
 """Measure the rows of `make bench`: both sides of each in one run, in interleaved rounds (A B, B A, …).
 
 <folder>/samples.csv   row, round, side, began (s, Unix), metric, value: a line for each number
-<folder>/run.json      rounds, seconds, cores, commit, versions, machine, and each row with its goals and result
+<folder>/run.json      rounds, seconds (of which a row takes so many `times`), cores, commit, versions, machine, and
+                       each row with its goals and result
 <folder>/table.txt     the table as printed
 <folder>/logs/         what the servers said
 
@@ -144,7 +145,7 @@ def _samples(
 
     A round in which the load generator was late comes again, until it is not: whoever reads this must end it.
     """
-    rounds = 1 if row.once else rounds
+    rounds, seconds = 1 if row.once else rounds, row.times * seconds
     sides = [row.base, row.ours]
     with ExitStack() as running:
         bar.set_description(f"{row.name}: starting the servers")
@@ -213,7 +214,8 @@ def _record(results: Sequence[Result]) -> dict[str, Any]:
             side.name: {"server": repr(side.server), "load": side.load.__name__}
             for side in (result.row.base, result.row.ours)
         }
-        rows.append({"name": result.row.name, "void": result.void, "goals": goals, "sides": sides})
+        about = {"name": result.row.name, "times": result.row.times, "void": result.void}
+        rows.append(about | {"goals": goals, "sides": sides})
     return {
         "commit": machine.commit(),
         "machine": machine.describe(),

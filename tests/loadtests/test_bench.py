@@ -25,6 +25,7 @@ READS = Row(
     Side("theirs", Peer("fastapi_constant"), reads),
     Side("ours", Peer("tornado_constant"), reads),
     (Goal("Tornado ÷ FastAPI", "requests_per_s", "/s", 0.001),),
+    times=2,
 )
 # Servers of given bytes take no messages: 405.
 REFUSED = Row("refused", Side("theirs", Peer("fastapi_constant"), writes), READS.ours, READS.goals)
@@ -66,7 +67,9 @@ def test_each_round_loads_both_sides_in_turns(results: list[Result], folder: Pat
         ("2", "ours"),
         ("2", "theirs"),
     ]
-    assert all(float(line["value"]) > 0 and float(line["began"]) > 0 for line in lines)
+    assert all(float(line["value"]) > 0 for line in lines)
+    began = [float(line["began"]) for line in lines]
+    assert began[1] - began[0] >= 2  # twice the second that was asked for, as the row has it
 
 
 def test_the_table_has_a_line_for_each_goal(results: list[Result], folder: Path) -> None:
@@ -87,6 +90,7 @@ def test_the_run_is_recorded_and_its_data_removed(results: list[Result], folder:
     record = json.loads((folder / "run.json").read_text())
     assert (record["rounds"], record["seconds"], record["given_mongodb"]) == (2, 1, True)
     assert [row["name"] for row in record["rows"]] == ["refused", "reads"]
+    assert [row["times"] for row in record["rows"]] == [1, 2]
     assert record["rows"][0]["void"] == results[0].void != ""
     assert record["rows"][1]["goals"][0]["verdict"] == "pass"
     assert {"machine", "commit", "peers", "wrk", "cores"} <= set(record)
