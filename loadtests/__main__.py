@@ -140,7 +140,7 @@ def run(
     "--folder", type=click.Path(path_type=Path), help="A new folder for the results; in .lab/runs if left out."
 )
 def bench(names: tuple[str, ...], rounds: int, seconds: int, folder: Path | None) -> None:
-    """Measure the service beside its peers, on a MongoDB of its own: all rows, or only each ROW named.
+    """Measure the service beside its peers: all rows, or only each ROW named, each on a MongoDB of its own.
 
     Prints one table. The exit code is 0 if every row was measured, whether it reached its goal or not.
     """

@@ -6,6 +6,8 @@
 <folder>/table.txt     the table as printed
 <folder>/logs/         what the servers said
 
+Each row has a new MongoDB, unless LAB_MONGODB_URI names one: it must not matter which rows were measured before it.
+
 The servers share one core with their database, and the load generator has another to itself: so both
 sides get the same, whether their database is a process of its own (MongoDB) or not (SQLite), and no
 server can slow down the meter.
@@ -35,7 +37,7 @@ from loadtests.peers.launch import PeerError
 from loadtests.rows import Goal, Place, Row, Sample, Side
 from server import mongod
 from server.launch import LaunchError
-from server.settings import from_environment
+from server.settings import Settings, from_environment
 
 ROUNDS = ENOUGH_PAIRS
 SECONDS = 3
@@ -96,25 +98,22 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
     that cannot be measured is void; the others are.
     """
     wrk.program()
-    logs, data = folder / "logs", folder / "data"
-    logs.mkdir(parents=True)
-    data.mkdir()
+    (folder / "logs").mkdir(parents=True)
     cores, results = _cores(), []
     settings = from_environment()
     total = sum(2 if row.once else 2 * rounds for row in rows)
-    try:
-        with (
-            (folder / "samples.csv").open("w", newline="") as file,
-            _on(cores["servers"] if cores else None),
-            mongod.given_or_running(settings.mongodb_uri, data / "mongodb", settings.mongod) as uri,
-            tqdm(total=total, unit="load", leave=False, disable=None) as bar,
-        ):
-            keep = csv.writer(file)
-            keep.writerow(["row", "round", "side", "began", "metric", "value"])
-            place = Place(uri, data, logs)
-            for row in rows:
-                result = Result(row)
-                results.append(result)
+    with (
+        (folder / "samples.csv").open("w", newline="") as file,
+        _on(cores["servers"] if cores else None),
+        tqdm(total=total, unit="load", leave=False, disable=None) as bar,
+    ):
+        keep = csv.writer(file)
+        keep.writerow(["row", "round", "side", "began", "metric", "value"])
+        for row in rows:
+            result = Result(row)
+            results.append(result)
+            bar.set_description(f"{row.name}: starting the database")
+            with _place(folder, settings) as place:
                 try:
                     # Closed at once where a void sample ends the row: its servers must not outlive it.
                     with closing(_samples(row, place, rounds, seconds, cores, bar)) as samples:
@@ -130,12 +129,22 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
                                 break
                 except (wrk.WrkError, PeerError, LaunchError) as error:
                     result.void = str(error)
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
     (folder / "table.txt").write_text(table(results) + "\n")
     about = {"rounds": rounds, "seconds": seconds, "cores": cores, "given_mongodb": settings.mongodb_uri is not None}
     (folder / "run.json").write_text(json.dumps(about | _record(results), indent=2) + "\n")
     return results
+
+
+@contextmanager
+def _place(folder: Path, settings: Settings) -> Iterator[Place]:
+    """A new database for a row, unless one is given: what the rows before it have written would slow it down."""
+    data = folder / "data"
+    data.mkdir()
+    try:
+        with mongod.given_or_running(settings.mongodb_uri, data / "mongodb", settings.mongod) as uri:
+            yield Place(uri, data, folder / "logs")
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def _samples(
