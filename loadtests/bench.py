@@ -21,7 +21,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from loadtests import machine, wrk
+from loadtests import clock, machine, wrk
 from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
 from loadtests.peers.launch import PeerError
 from loadtests.rows import Goal, Place, Row, Sample, Side
@@ -137,7 +136,7 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
 
 @contextmanager
 def _place(folder: Path, settings: Settings) -> Iterator[Place]:
-    """A new database for a row, unless one is given: what the rows before it have written would slow it down."""
+    """A new database for a row, unless one is given: what the rows before it have written could slow it down."""
     data = folder / "data"
     data.mkdir()
     try:
@@ -172,7 +171,7 @@ def _samples(
                     pair = []
                     for side in sides if number % 2 else reversed(sides):
                         bar.set_description(f"{row.name}: round {number} of {rounds}, {side.name}")
-                        began = time.time()
+                        began = clock.now()
                         pair.append((side, began, side.load(urls[side.server], seconds)))
                     yield number, pair
                 bar.update(len(pair))
