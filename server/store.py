@@ -307,7 +307,11 @@ async def start_replica_set(address: str, name: str) -> None:
     when it is primary. Raises `StoreUnavailable` when it does not get there.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-        f"mongodb://{address}/?directConnection=true", serverSelectionTimeoutMS=30_000
+        f"mongodb://{address}/?directConnection=true",
+        serverSelectionTimeoutMS=30_000,
+        # MongoDB hangs up on whoever watches it while its address is changed, and the driver takes that for the end of
+        # all connections, also of the one that waits for the change.
+        serverMonitoringMode="poll",
     )
     member = {"_id": 0, "host": address}
     try:

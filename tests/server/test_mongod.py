@@ -122,6 +122,14 @@ def test_kill_9_of_the_last_user_leaves_no_process_and_loses_no_data(data_dir: P
     assert remembered(data_dir) == ["kept"]
 
 
+def test_an_address_is_changed_without_hanging_up_on_who_changes_it(data_dir: Path) -> None:
+    with user_of(data_dir) as user:
+        first = user.uri()
+    with user_of(data_dir) as user:
+        assert user.uri() != first
+    assert "SplitHorizonChange" not in (data_dir / "mongod.log").read_text()
+
+
 def test_data_survives_kill_9_of_everything(data_dir: Path) -> None:
     with user_of(data_dir) as user:
         remember(user.uri(), "kept")
