@@ -13,9 +13,8 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.iostream import IOStream
 
-from server import tasks
+from server import connections, tasks
 from server.admission import Admission
 from server.api import openapi
 from server.api.access import Access
@@ -48,6 +47,7 @@ async def main(
     Raises `StoreUnavailable` if there is no database.
     """
     log_to_stderr(access_log=settings.access_log == "on")
+    connections.Loop()  # Tornado finds it here
     in_flight = InFlight()
     metrics = Metrics(in_flight, lambda: service.waiting)
     show_numbers = settings.show_numbers == "on"
@@ -103,36 +103,9 @@ async def main(
     await store.close()
 
 
-class _PromptStream(IOStream):
-    """A connection on which what is written is sent at once, always."""
-
-    def __init__(self, socket: socket.socket, **limits: Any) -> None:
-        super().__init__(socket, **limits)
-        super().set_nodelay(True)
-
-    def set_nodelay(self, value: bool) -> None:
-        """Nothing: Tornado would switch it on for the end of each answer, and off again, by two system calls."""
-
-
-class _Server(HTTPServer):
-    """Tornado's, for answers that are written whole: they gain nothing by waiting for more."""
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        prompt = _PromptStream(
-            stream.socket, max_buffer_size=stream.max_buffer_size, read_chunk_size=stream.read_chunk_size
-        )
-        super().handle_stream(prompt, address)
-
-    def on_close(self, server_conn: object) -> None:
-        """Tornado's own does not tell the delegate, which would remember the connection for ever."""
-        super().on_close(server_conn)
-        if isinstance(self.request_callback, HTTPServerConnectionDelegate):
-            self.request_callback.on_close(server_conn)
-
-
 def http_server(delegate: HTTPServerConnectionDelegate) -> HTTPServer:
     """A server that gives its requests to `delegate`, within our limits."""
-    return _Server(
+    return connections.Server(
         delegate,
         chunk_size=READ_BYTES,
         max_body_size=MAX_BUFFERED,

@@ -37,6 +37,8 @@ IDLE_SECONDS = 75.0
 RECEIVE_SECONDS = 10.0
 REAP_SECONDS = 1.0
 MOST_PREPARED = 8  # callers ask for few lengths of list, and somebody who asks for all of them fills no memory
+# Larger answers, and those to slow callers, have to be written before the caller's next request is read.
+MOST_SENT_SOON = 64 * 1024
 STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -225,20 +227,14 @@ class _Request(HTTPMessageDelegate):
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
         answer = head if self._start_line.method == "HEAD" else head + body
         exchange.answered(status)
-        self._fast.edge.in_flight.enter()
-        # In the event loop's next turn, and so together with all that this turn answers. Who waits for an answer is
-        # woken when it comes: sent one by one, each costs a wake-up, which is more than what it takes to make it.
-        asyncio.get_running_loop().call_soon(self._write, answer)
-
-    def _write(self, answer: bytes) -> None:
-        in_flight = self._fast.edge.in_flight
+        stream, in_flight = self._connection.stream, self._fast.edge.in_flight
+        in_flight.enter()
         # As bytes, because no header of ours can hold what `write_headers` searches each one for.
-        sent = self._connection.write(answer)
-        self._connection.finish()
-        if self._connection.stream.writing():  # the caller is slow, and a server that stops waits for it
-            sent.add_done_callback(lambda _: in_flight.leave())
+        if stream.writing() or len(answer) > MOST_SENT_SOON:
+            self._connection.write(answer).add_done_callback(lambda _: in_flight.leave())
         else:
-            in_flight.leave()
+            stream.write_soon(answer, in_flight.leave)
+        self._connection.finish()
 
 
 def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -268,6 +269,32 @@ def test_a_caller_who_goes_away_in_the_middle_is_not_waited_for(start_server: St
         connection.sendall(get("/messages?limit=1000").encode())
         eventually(lambda: b"http_requests_in_flight 2.0" in metrics())
     eventually(lambda: b"http_requests_in_flight 1.0" in metrics())
+
+
+def test_who_sends_on_without_reading_is_answered_no_further_than_it_reads(
+    start_server: StartServer, migrated: Database
+) -> None:
+    long, requests = "\N{GRINNING FACE}" * 4000, 1000  # their answers are more than the sockets between us hold
+    migrated.messages.insert_many({"text": long, "seq": seq, "created_at": datetime.now(UTC)} for seq in (1, 2, 3))
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+
+    def answered() -> int:
+        count = re.search(
+            rb'duration_seconds_count{method="GET",route="/messages",status="200"} (\d+)',
+            exchange(server, get("/metrics"))[0][2],
+        )
+        return int(count[1]) if count else 0
+
+    with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rb") as answers:
+        connection.sendall(b"".join(get(f"/messages?limit={number % 3 + 1}").encode() for number in range(requests)))
+        eventually(lambda: 0 < answered() == answered())
+        assert answered() < requests
+        for number in range(requests):
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            assert len(json.loads(answers.read(length))["messages"]) == number % 3 + 1
+    eventually(lambda: b"http_requests_in_flight 1.0" in exchange(server, get("/metrics"))[0][2])
 
 
 # Connections on which nothing comes.
