@@ -43,7 +43,7 @@ class MovingWindow:
     def __init__(self, name: str, rate: str, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         limit = limits.parse(rate)
         self._name = name
-        self._limit = limit
+        self._limit = str(limit)
         self._amount = max(1, limit.amount // workers)
         self._seconds = limit.get_expiry()
         self._interval = self._seconds / self._amount
@@ -56,7 +56,9 @@ class MovingWindow:
         now = self._clock()
         if now > self._forget_at:
             self._forget(now)
-        caller = self._callers.setdefault(key, _Caller())
+        caller = self._callers.get(key)
+        if caller is None:
+            caller = self._callers[key] = _Caller()
         times = caller.admitted
         while times and times[0] <= now - self._seconds:
             times.popleft()

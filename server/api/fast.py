@@ -27,8 +27,8 @@ from server.api import parsing, wire
 from server.api.base import MAX_BODY
 from server.api.exchange import Edge, Exchange
 from server.api.handlers import post_message
-from server.api.problems import STATUS, BadRequest, problem
-from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, Page
+from server.api.problems import STATUS, BadRequest, Problem, problem
+from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, OverLimit, Page, Quota
 from server.telemetry import start_phases
 
 LIST = "/messages"
@@ -217,10 +217,9 @@ class _Request(HTTPMessageDelegate):
             self._fast.edge.in_flight.leave()
 
     def _send_problem(self, exchange: Exchange, error: Exception) -> None:
-        said = problem(error)
-        body = wire.encode(said.document())
-        headers = said.headers | _described("application/problem+json", body)
-        self._send(exchange, said.status, _lines(headers), body)
+        # Under too much the same refusal is given again and again, and has to cost next to nothing.
+        refusal = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _refusal(problem(error))
+        self._send(exchange, *refusal)
 
     def _send(self, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
         lines += _lines(exchange.answer_headers())
@@ -259,6 +258,17 @@ def _limit(path: str) -> int | None:
         return DEFAULT_LIMIT
     number = _number(path.removeprefix(LIST_WITH_LIMIT)) if path.startswith(LIST_WITH_LIMIT) else None
     return number if number is not None and 1 <= number <= MAX_LIMIT else None
+
+
+@functools.lru_cache(MOST_PREPARED)
+def _over_limit(detail: str, quota: Quota) -> tuple[HTTPStatus, str, bytes]:
+    return _refusal(problem(OverLimit(detail, quota)))
+
+
+def _refusal(said: Problem) -> tuple[HTTPStatus, str, bytes]:
+    """The status, header lines and body with which a caller is told of a problem."""
+    body = wire.encode(said.document())
+    return said.status, _lines(said.headers | _described("application/problem+json", body)), body
 
 
 def _number(text: str) -> int | None:
