@@ -58,7 +58,8 @@ def test_refusals_are_rows_of_their_own_and_no_failures(
     ended, folder = refused
     assert (ended.returncode, ended.stderr) == (0, "")
     requests = ingest.requests(folder)
-    assert set(zip(requests["name"], requests["outcome"], strict=True)) == {("POST /messages refused", "refused")}
+    sent = requests[requests["outcome"] != ingest.UNSENT]  # a busy machine leaves some of what was due
+    assert set(zip(sent["name"], sent["outcome"], strict=True)) == {("POST /messages refused", "refused")}
     stats = ingest.stats(folder).set_index("name")
     assert stats["failures"].to_dict() == {"POST /messages refused": 0}
 

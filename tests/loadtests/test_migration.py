@@ -9,6 +9,7 @@ from loadtests.migration import Measured
 from loadtests.run import Load
 
 
+@pytest.mark.timeout(600)  # on a slow machine with other tests beside it more than the usual two minutes
 def test_a_hundred_thousand_messages_are_migrated_under_live_traffic_and_none_is_lost(
     mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
