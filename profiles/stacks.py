@@ -15,7 +15,8 @@ CATEGORIES: list[tuple[str, str]] = [
     ("telemetry", r"\((server/telemetry\.py|prometheus_client/|logging/)"),
     (
         "HTTP parsing",
-        r"\(tornado/(http1connection|httputil|httpserver|iostream|tcpserver|netutil|escape)\.py|\((http|urllib)/",
+        r"\(tornado/(http1connection|httputil|httpserver|iostream|tcpserver|netutil|escape)\.py|\((http|urllib)/|"
+        r"\(server/connections\.py",
     ),
     ("routing and handler", r"\(tornado/(web|routing)\.py|\(server/"),
     ("event loop", r"\((asyncio|selectors|tornado)[/.]"),

@@ -47,7 +47,7 @@ async def main(
     Raises `StoreUnavailable` if there is no database.
     """
     log_to_stderr(access_log=settings.access_log == "on")
-    connections.Loop()  # Tornado finds it here
+    connections.Loop()  # for all that Tornado does from now on in this event loop
     in_flight = InFlight()
     metrics = Metrics(in_flight, lambda: service.waiting)
     show_numbers = settings.show_numbers == "on"

@@ -17,7 +17,7 @@ from tornado.platform.asyncio import AsyncIOMainLoop
 
 
 class Stream(IOStream):
-    """A connection on which all is sent at once, but for what may be sent `soon`."""
+    """A connection on which nothing waits for more to send, but for what is given to `write_soon`."""
 
     def __init__(self, socket: socket.socket, **limits: Any) -> None:
         super().__init__(socket, **limits)

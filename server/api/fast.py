@@ -218,8 +218,8 @@ class _Request(HTTPMessageDelegate):
 
     def _send_problem(self, exchange: Exchange, error: Exception) -> None:
         # Under too much the same refusal is given again and again, and has to cost next to nothing.
-        refusal = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _refusal(problem(error))
-        self._send(exchange, *refusal)
+        parts = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _parts(problem(error))
+        self._send(exchange, *parts)
 
     def _send(self, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
         lines += _lines(exchange.answer_headers())
@@ -262,10 +262,10 @@ def _limit(path: str) -> int | None:
 
 @functools.lru_cache(MOST_PREPARED)
 def _over_limit(detail: str, quota: Quota) -> tuple[HTTPStatus, str, bytes]:
-    return _refusal(problem(OverLimit(detail, quota)))
+    return _parts(problem(OverLimit(detail, quota)))
 
 
-def _refusal(said: Problem) -> tuple[HTTPStatus, str, bytes]:
+def _parts(said: Problem) -> tuple[HTTPStatus, str, bytes]:
     """The status, header lines and body with which a caller is told of a problem."""
     body = wire.encode(said.document())
     return said.status, _lines(said.headers | _described("application/problem+json", body)), body

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import pytest_asyncio
@@ -42,6 +42,13 @@ def exchange(server: RunningServer, *requests: str | bytes) -> list[tuple[int, d
             headers = {name.lower(): value for name, value in answer.getheaders()}
             answers.append((answer.status, headers, answer.read(), answer.will_close))
     return answers
+
+
+def messages_of_next(answers: BinaryIO) -> list[Any]:
+    """The messages in the next answer on a connection that has more than one."""
+    head = b"".join(iter(answers.readline, b"\r\n"))
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return list(json.loads(answers.read(length))["messages"])
 
 
 def get(path: str = "/messages", *headers: str, version: str = "1.1", method: str = "GET") -> str:
@@ -163,17 +170,10 @@ def test_requests_follow_each_other_on_one_connection(pair: tuple[RunningServer,
 
 def test_pipelined_requests_are_answered_in_order(pair: tuple[RunningServer, RunningServer]) -> None:
     host, port = pair[0].url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rb") as answers:
         connection.sendall(b"".join(get(f"/messages?limit={limit}", KEY).encode() for limit in (1, 2, 3)))
         for limit in (1, 2, 3):
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += connection.recv(1)
-            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            body = b""
-            while len(body) < length:
-                body += connection.recv(length - len(body))
-            assert len(json.loads(body)["messages"]) == limit
+            assert len(messages_of_next(answers)) == limit
 
 
 def test_who_asks_for_lists_of_every_length_fills_no_memory() -> None:
@@ -291,9 +291,7 @@ def test_who_sends_on_without_reading_is_answered_no_further_than_it_reads(
         eventually(lambda: 0 < answered() == answered())
         assert answered() < requests
         for number in range(requests):
-            head = b"".join(iter(answers.readline, b"\r\n"))
-            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            assert len(json.loads(answers.read(length))["messages"]) == number % 3 + 1
+            assert len(messages_of_next(answers)) == number % 3 + 1
     eventually(lambda: b"http_requests_in_flight 1.0" in exchange(server, get("/metrics"))[0][2])
 
 
