@@ -1,7 +1,6 @@
 """The command `python -m loadtests`: load a running service and say what came of it."""
 
 import json
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite, isnan
@@ -22,6 +21,7 @@ from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust
 from loadtests.scenarios import SCENARIOS
 from loadtests.wrk import WrkError
+from server import interrupts
 from server.launch import LaunchError
 from server.mongod import MongodError
 
@@ -237,5 +237,5 @@ def _known(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    interrupts.handle()
     command(prog_name="python -m loadtests")

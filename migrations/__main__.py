@@ -1,7 +1,6 @@
 """The command `python -m migrations`: see what a database needs, and bring it up to date."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +19,7 @@ from migrations.progress import bars
 from migrations.runner import Options
 from migrations.seed import seed as fill
 from migrations.throttle import LIMIT_SECONDS
-from server import mongod
+from server import interrupts, mongod
 from server.settings import flag, options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -277,5 +276,5 @@ def _print_json(value: Any) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    interrupts.handle()
     command(prog_name="python -m migrations")

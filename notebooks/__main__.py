@@ -1,7 +1,6 @@
 """The command `python -m notebooks`: run the whole lab into a report, or open it in JupyterLab."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import click
 
 from loadtests import machine
 from notebooks import lab, report
+from server import interrupts
 from server.launch import LaunchError
 from server.mongod import MongodError
 
@@ -72,5 +72,5 @@ def jupyter() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    interrupts.handle()
     command(prog_name="python -m notebooks")

@@ -1,9 +1,11 @@
 """Run the notebooks, first to last, on a MongoDB and a service of their own."""
 
+import asyncio
 import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Never
@@ -91,12 +93,24 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
     )
     began, failure = time.monotonic(), None
     try:
-        client.execute(env=os.environ | environment)
+        _run(client, environment)
     except CellExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
     except (DeadKernelError, TimeoutError) as error:
         failure = f"{type(error).__name__}: {error}"
-    except AssertionError:
-        # nbclient takes Ctrl-C for itself, stops its kernel, and then stumbles over there being none.
-        raise KeyboardInterrupt from None
     return Executed(path.stem, notebook, time.monotonic() - began, failure)
+
+
+def _run(client: NotebookClient, environment: dict[str, str]) -> None:
+    """Execute the notebook in a thread of its own; Ctrl-C ends it, and its kernel, before it ends this.
+
+    In the main thread nbclient would take Ctrl-C for itself, stop the kernel, and stumble over there being none.
+    """
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
+        loop = runner.get_loop()
+        execution = loop.create_task(client.async_execute(env=os.environ | environment))
+        try:
+            thread.submit(loop.run_until_complete, execution).result()
+        except KeyboardInterrupt:
+            loop.call_soon_threadsafe(execution.cancel)
+            raise

@@ -1,7 +1,6 @@
 """The command `python -m profiles`: look into a running server."""
 
 import json
-import signal
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from profiles import diagnose as diagnosis
 from profiles import scores, stacks
 from profiles.record import ProfilerError
 from profiles.record import record as record_process
+from server import interrupts
 
 
 @click.group()
@@ -147,5 +147,5 @@ def score(names: tuple[str, ...], times: int | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    interrupts.handle()
     command(prog_name="python -m profiles")
