@@ -1,6 +1,7 @@
 """The store: reads messages of every shape, through an index, and says when MongoDB is away."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,3 +118,15 @@ async def test_a_mongodb_that_is_away_is_the_core_s_error_as_soon_as_the_uri_say
 async def test_a_uri_that_cannot_be_read_is_the_core_s_error(uri: str) -> None:
     with pytest.raises(StoreUnavailable):
         Store(uri, "test")
+
+
+@pytest.mark.asyncio
+async def test_a_process_does_not_make_mongodb_look_twice_at_its_own_messages(store: Store, db: Database) -> None:
+    """The filter of the change stream is applied to MongoDB's log, not to the changes made of what is in it."""
+    async with aclosing(store.changes()) as changes:
+        await anext(changes)
+        of_messages = {"$match": {"ns": f"{db.name}.messages", "cursor.originatingCommand.pipeline": {"$exists": True}}}
+        (operation,) = db.client.admin.aggregate([{"$currentOp": {"idleCursors": True}}, of_messages])
+    stream = {"aggregate": "messages", "cursor": {}, "pipeline": operation["cursor"]["originatingCommand"]["pipeline"]}
+    plan = db.command("explain", stream, verbosity="queryPlanner")
+    assert "'o.worker'" in str(plan["stages"][0]["$cursor"]["queryPlanner"]["parsedQuery"])
