@@ -7,8 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
@@ -26,16 +25,21 @@ def start_phases() -> dict[str, float]:
     return phases
 
 
-@contextmanager
-def phase(name: str) -> Iterator[None]:
+class phase:  # noqa: N801 - used as a function: at a third of the price of one with `contextmanager`
     """Count the time of this block to the phase `name` of the request being answered, if there is one."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_name", "_start")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
         phases = _phases.get(None)
         if phases is not None:
-            phases[name] = phases.get(name, 0.0) + time.perf_counter() - start
+            phases[self._name] = phases.get(self._name, 0.0) + time.perf_counter() - self._start
 
 
 class InFlight:
@@ -73,10 +77,12 @@ class Metrics:
         self.duration = Histogram(
             "http_request_duration_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=self.registry
         )
-        self._duration_of = functools.cache(self.duration.labels)  # which would look it up under a lock each time
         self.database = Counter(
             "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
         )
+        # They would look themselves up under a lock each time.
+        self._duration_of = functools.cache(self.duration.labels)
+        self._database_of = functools.cache(self.database.labels)
         self.connection_wait = Summary(
             "database_connection_wait_seconds", "Time waited for a free connection to MongoDB.", registry=self.registry
         )
@@ -97,7 +103,7 @@ class Metrics:
         method = method if method in METHODS else "other"  # callers may invent any number of them
         self._duration_of(method, route, status).observe(duration)
         if database:
-            self.database.labels(route).inc(database)
+            self._database_of(route).inc(database)
 
     def text(self) -> bytes:
         """Everything, in the Prometheus text format."""

@@ -4,11 +4,11 @@ Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema
 answers are built by the functions below, which do no work twice.
 """
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from server import __version__
 from server.api import cursors
@@ -88,13 +88,9 @@ class ProblemModel(BaseModel):
     errors: list[FieldErrorModel] = []
 
 
-# `json.dumps` would make a new one each time.
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
 def encode(document: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return _compact.encode(document).encode("utf-8")
+    return to_json(document)
 
 
 def time(value: datetime) -> str:
