@@ -15,7 +15,7 @@ from itertools import islice
 
 from server import tasks
 from server.messages import MAX_LIMIT, Entry, Message, Messages, Page, Position, Reader
-from server.telemetry import phase
+from server.telemetry import Phase
 from server.timeline import Timeline
 
 FRESH_SECONDS = 1.0  # the oldest that anything served here may be
@@ -45,7 +45,7 @@ class SharedQueries:
             query = asyncio.create_task(self._query(limit), context=contextvars.Context())
             query.add_done_callback(lambda _: self._running.pop(key))
             self._running[key] = query
-        with phase("db"):
+        with Phase("db"):
             # A reader that goes away must not cancel the query the others wait for.
             return await asyncio.shield(self._running[key])
 

@@ -19,7 +19,7 @@ from pymongo.write_concern import WriteConcern
 
 from server import tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
-from server.telemetry import phase
+from server.telemetry import Phase
 
 Document = dict[str, Any]
 Refusal = dict[str, Any]  # one of MongoDB's writeErrors
@@ -104,7 +104,7 @@ class Store:
         documents = [self._document(write) for write in writes]
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(documents)))
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             while left:
                 first, now = await self._next_numbers(len(left), known_complete)
                 for seq, index in enumerate(left, first):
@@ -123,23 +123,23 @@ class Store:
         return [outcomes[index] for index in range(len(documents))]
 
     async def get(self, id: str) -> Message | None:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
         return None if document is None else self._message(document)
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             below = await self._below(position)
             documents = await self._messages.find(below, sort=NEWEST_FIRST, limit=limit).to_list(limit)
         return [self._entry(document) for document in documents]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             found = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
             return [self._entry(document) for document in await found.to_list(limit)]
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             found = self._messages.find(
                 {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
             )
@@ -147,12 +147,12 @@ class Store:
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
         return [self._message(document) for document in documents]
 
     async def first_since(self, since: datetime) -> int | None:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             document = await self._messages.find_one(
                 {"created_at": {"$gte": since}, "seq": {"$type": "number"}},
                 {"_id": False, "seq": True},
@@ -161,14 +161,14 @@ class Store:
         return None if document is None else int(document["seq"])
 
     async def make_void(self, numbers: Iterable[int]) -> None:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             refused = await self._insert([{"seq": seq, "void": True} for seq in numbers])
         for refusal in refused.values():
             if not _is_about("seq", refusal):  # a number that is taken after all needs nothing more
                 raise _failure(refusal)
 
     async def known_complete(self) -> int:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             counter = await self._counters.find_one(COUNTER)
         return int(counter["complete"]) if counter else 0
 
@@ -185,16 +185,16 @@ class Store:
         raise StoreUnavailable("messages were deleted: what is known of them has to be read again")
 
     async def add_visit(self) -> None:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             await self._visits.insert_one({"at": datetime.now(UTC)})
 
     async def data_version(self) -> int:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
         return int(last["_id"].split("_")[0]) if last else 0
 
     async def ping(self) -> None:
-        with phase("db"), _errors_translated():
+        with Phase("db"), _errors_translated():
             await self._client.admin.command("ping")
 
     async def close(self) -> None:
@@ -352,8 +352,8 @@ def _errors_translated() -> Iterator[None]:
 
 def _news_for(worker: str) -> Document:
     """The changes that `worker` has not made itself. Messages do not change once they have a number."""
-    # `$ne` would say the same. But these MongoDB applies to its log already: what this leaves there costs half of what
-    # it would cost to make a change of each message, only to find that nobody wants it.
+    # `$ne` would say the same, but MongoDB would first make a change of each of our own messages. These conditions it
+    # applies to its log, where what nobody wants costs half as much.
     others = [{"fullDocument.worker": each} for each in ({"$lt": worker}, {"$gt": worker}, None)]
     return {"operationType": {"$nin": ["update", "replace"]}, "$or": others}
 

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from server.messages import Message, Messages, Outcome, Write, Writer
-from server.telemetry import phase
+from server.telemetry import Phase
 
 # A batch is bounded, or one that is slow would be followed by one that is slower.
 MOST_MESSAGES = 500
@@ -66,7 +66,7 @@ class GroupCommit:
             self._committing = asyncio.create_task(self._commit(), context=contextvars.Context())
         self.waiting += 1
         try:
-            with phase("db"):
+            with Phase("db"):
                 return _result(await waiting.outcome)
         finally:
             self.waiting -= 1
