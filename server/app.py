@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -12,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerConnectionDelegate
 
 from server import connections, tasks
 from server.admission import Admission
@@ -20,7 +20,7 @@ from server.api import openapi
 from server.api.access import Access
 from server.api.base import MAX_BUFFERED
 from server.api.exchange import Edge
-from server.api.fast import IDLE_SECONDS, RECEIVE_SECONDS, FastPath
+from server.api.fast import FastPath
 from server.api.routes import ROUTES, application
 from server.integrations.background import Background
 from server.integrations.routes import integrations
@@ -35,8 +35,13 @@ from server.writer import writer
 
 DRAIN_SECONDS = 8.0
 WARM_UP_SECONDS = 2.0
-# Read at once: more than most requests have. Tornado sets the room for it to zeros before each read.
-READ_BYTES = 8 * 1024
+# What Tornado's server waits for and takes.
+LIMITS: dict[str, Any] = {
+    "max_body_size": MAX_BUFFERED,
+    "max_header_size": 16 * 1024,
+    "body_timeout": connections.RECEIVE_SECONDS,
+    "idle_connection_timeout": connections.IDLE_SECONDS,
+}
 
 
 async def main(
@@ -47,7 +52,6 @@ async def main(
     Raises `StoreUnavailable` if there is no database.
     """
     log_to_stderr(access_log=settings.access_log == "on")
-    connections.Loop()  # for all that Tornado does from now on in this event loop
     in_flight = InFlight()
     metrics = Metrics(in_flight, lambda: service.waiting)
     show_numbers = settings.show_numbers == "on"
@@ -74,20 +78,25 @@ async def main(
     work: list[Coroutine[Any, Any, None]] = [metrics.watch_event_loop()]
     if isinstance(newest, TailCache):
         work.append(newest.follow())
+    ordinary = application(edge, routes)
+    server: HTTPServer
     if settings.fast_path == "on":
-        fast = FastPath(edge, application(edge, routes))
-        server = http_server(fast)
-        # Its own reaper takes the place of Tornado's timers, of which each request sets two.
-        server.conn_params.header_timeout = server.conn_params.body_timeout = None
-        work.append(fast.reap())
+        server = connections.Server(FastPath(edge, ordinary), ordinary, **LIMITS)
+        work.append(server.reap())
     else:
-        server = http_server(application(edge, routes))
+        server = HTTPServer(ordinary, **LIMITS)
     running = [asyncio.create_task(each) for each in work]
     if isinstance(newest, TailCache):
         with contextlib.suppress(TimeoutError):  # without it the first readers would all go to the database
             await asyncio.wait_for(newest.filled.wait(), WARM_UP_SECONDS)
-    server.add_sockets(sockets)
+    if isinstance(server, connections.Server):
+        await server.listen_on(sockets)
+    else:
+        server.add_sockets(sockets)
     stop = asked_to_stop(until_stdin_closes=settings.until_stdin_closes == "on")
+    # What there is now stays: modules, above all. To look through all of it for garbage stops everybody for 40 ms.
+    gc.collect()
+    gc.freeze()
     listening()
 
     await stop.wait()
@@ -101,18 +110,6 @@ async def main(
     await server.close_all_connections()
     await tasks.end(*running)
     await store.close()
-
-
-def http_server(delegate: HTTPServerConnectionDelegate) -> HTTPServer:
-    """A server that gives its requests to `delegate`, within our limits."""
-    return connections.Server(
-        delegate,
-        chunk_size=READ_BYTES,
-        max_body_size=MAX_BUFFERED,
-        max_header_size=16 * 1024,
-        body_timeout=RECEIVE_SECONDS,
-        idle_connection_timeout=IDLE_SECONDS,
-    )
 
 
 def asked_to_stop(until_stdin_closes: bool = False) -> asyncio.Event:

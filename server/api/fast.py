@@ -1,9 +1,9 @@
 """The fast path: the newest messages, and posts, answered without a `RequestHandler`.
 
 For a list that is in memory most of the work is not ours: Tornado makes a request object and a handler,
-matches routes, and puts the answer's headers together one by one. `HTTPServer` gives requests to a
-delegate as they arrive, and that is all these two need. Whatever is unusual about a request, be it one
-header, is given on to the application, which answers it as if nothing had been here.
+matches routes, and puts the answer's headers together one by one. A connection gives requests to a delegate, and
+that is all these two need. Whatever is unusual about a request, be it one header, is given on to the application,
+which answers it as if nothing had been here.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import logging
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tornado.httputil import (
     HTTPConnection,
@@ -33,20 +33,8 @@ from server.telemetry import start_phases
 
 LIST = "/messages"
 LIST_WITH_LIMIT = "/messages?limit="
-IDLE_SECONDS = 75.0
-RECEIVE_SECONDS = 10.0
-REAP_SECONDS = 1.0
 MOST_PREPARED = 8  # callers ask for few lengths of list, and somebody who asks for all of them fills no memory
-# Larger answers, and those to slow callers, have to be written before the caller's next request is read.
-MOST_SENT_SOON = 64 * 1024
 STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
-
-
-class ServerConnection(Protocol):
-    """A connection, as Tornado's `HTTP1ServerConnection`."""
-
-    async def close(self) -> None:
-        """Close it, and wait until what it is doing has noticed."""
 
 
 class Prepared(NamedTuple):
@@ -66,46 +54,16 @@ def _prepare(page: Page) -> Prepared:
 
 
 class FastPath(HTTPServerConnectionDelegate):
-    """Answers the most frequent requests itself, and lets `application` answer the others.
-
-    It also closes connections on which nothing comes, with one look at all of them a second: Tornado would set
-    and clear a timer for each request.
-    """
+    """Answers the most frequent requests itself, and lets `application` answer the others."""
 
     def __init__(self, edge: Edge, application: Application) -> None:
         self.edge = edge
         self.application = application
         self._prepared: dict[int, Prepared] = {}  # by limit
-        self._closes_at: dict[ServerConnection, float] = {}
         self._date = (0, "")
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        self.expect(server_conn, IDLE_SECONDS)
         return _Request(self, server_conn, request_conn)
-
-    def on_close(self, server_conn: object) -> None:
-        self.expect(server_conn, None)
-        self.application.on_close(server_conn)
-
-    @property
-    def awaited(self) -> int:
-        """On how many connections something is awaited."""
-        return len(self._closes_at)
-
-    def expect(self, connection: Any, seconds: float | None) -> None:
-        """The next thing has to arrive on `connection` within `seconds`; None: nothing is awaited."""
-        if seconds is None:
-            self._closes_at.pop(connection, None)
-        else:
-            self._closes_at[connection] = time.monotonic() + seconds
-
-    async def reap(self) -> None:
-        """Close the connections on which nothing comes, for ever."""
-        while True:
-            await asyncio.sleep(REAP_SECONDS)
-            now = time.monotonic()
-            for connection in [each for each, at in self._closes_at.items() if at < now]:
-                await connection.close()
 
     def prepared(self, page: Page, limit: int) -> Prepared:
         """The answer with `page`, made once: who keeps a page in memory gives the same object until it changes."""
@@ -132,41 +90,35 @@ class _Request(HTTPMessageDelegate):
         self._server_conn = server_conn
         self._connection = connection
         self._ordinary: HTTPMessageDelegate | None = None
-        self._chunks: list[bytes] = []
+        self._body = b""
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
         self._start_line: RequestStartLine = start_line
         self._headers = headers
-        self._fast.expect(self._server_conn, RECEIVE_SECONDS)
         if _is_usual(start_line, headers):
             return None
-        return self._hand_over().headers_received(start_line, headers)
+        return self._hand_over()
 
     def data_received(self, chunk: bytes) -> Any:
         if self._ordinary is not None:
             return self._ordinary.data_received(chunk)
-        self._chunks.append(chunk)
+        self._body += chunk
         return None
 
     def finish(self) -> None:
-        self._fast.expect(self._server_conn, None)
         if self._ordinary is not None:
             self._ordinary.finish()
         elif self._start_line.method == "POST":
             self._post()
         elif not self._get():
-            ordinary = self._hand_over()
-            ordinary.headers_received(self._start_line, self._headers)
-            ordinary.finish()
+            self._hand_over()
+            self.finish()
 
-    def on_connection_close(self) -> None:
-        if self._ordinary is not None:
-            self._ordinary.on_connection_close()
-
-    def _hand_over(self) -> HTTPMessageDelegate:
-        """From now on this request is the application's, which has to be told all that was known of it."""
+    def _hand_over(self) -> Any:
+        """From now on this request is the application's, which is told all that was known of it."""
         self._ordinary = self._fast.application.start_request(self._server_conn, self._connection)
-        return self._ordinary
+        # Headers of its own: those here may be shared with other requests.
+        return self._ordinary.headers_received(self._start_line, HTTPHeaders(self._headers))
 
     def _get(self) -> bool:
         """Answer with a list that is in memory; False if that is not possible."""
@@ -205,7 +157,7 @@ class _Request(HTTPMessageDelegate):
         self._fast.edge.in_flight.enter()
         exchange.phases = start_phases()
         try:
-            message, more = await post_message(exchange, self._headers, b"".join(self._chunks))
+            message, more = await post_message(exchange, self._headers, self._body)
         except Exception as error:
             if not isinstance(error, (BadRequest, *STATUS)):
                 logging.exception("Uncaught exception: POST %s", LIST)
@@ -226,26 +178,17 @@ class _Request(HTTPMessageDelegate):
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
         answer = head if self._start_line.method == "HEAD" else head + body
         exchange.answered(status)
-        stream, in_flight = self._connection.stream, self._fast.edge.in_flight
+        in_flight = self._fast.edge.in_flight
         in_flight.enter()
         # As bytes, because no header of ours can hold what `write_headers` searches each one for.
-        if stream.writing() or len(answer) > MOST_SENT_SOON:
-            self._connection.write(answer).add_done_callback(lambda _: in_flight.leave())
-        else:
-            stream.write_soon(answer, in_flight.leave)
-        self._connection.finish()
+        self._connection.send(answer, in_flight.leave)
 
 
 def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Whether this is a request that the fast path knows how to answer."""
-    if start_line.version != "HTTP/1.1" or "Transfer-Encoding" in headers:
-        return False
-    if "Connection" in headers and headers["Connection"].lower() != "keep-alive":
-        return False
+    """Whether this is a plain request that the fast path knows how to answer."""
     if start_line.method == "POST":
-        length = headers.get("Content-Length", "")
         is_json = headers.get("Content-Type", "") == "application/json"
-        return start_line.path == LIST and is_json and length.isdigit() and int(length) <= MAX_BODY
+        return start_line.path == LIST and is_json and int(headers.get("Content-Length", "0")) <= MAX_BODY
     return (
         start_line.method in ("GET", "HEAD") and "Content-Length" not in headers and _limit(start_line.path) is not None
     )

@@ -1,30 +1,25 @@
-"""The fast path answers as the application does, only sooner; and closes connections on which nothing comes."""
+"""The fast path answers as the application does, only sooner."""
 
-import asyncio
 import contextlib
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-import pytest_asyncio
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from tornado.web import Application
 
 from migrations.database import Database
-from server import app, launch, tasks
+from server import launch
 from server.api import fast
 from server.launch import RunningServer
 from server.messages import Page
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
-from tests.waiting import eventually, until
+from tests.waiting import eventually
 
 POST_HEAD = "POST /messages HTTP/1.1\r\nHost: lab\r\nContent-Type: application/json\r\n"
 
@@ -106,6 +101,17 @@ SAME = {
     "seen": get("/messages", KEY, "Lab-Seen: 25"),
     "seen of nobody": get("/messages", KEY, "Lab-Seen: -1"),
     "seen with spaces": get("/messages", KEY, "Lab-Seen: 1 2"),
+    "Expect": POST_HEAD + KEY + "\r\nExpect: 100-something\r\nContent-Length: 2\r\n\r\n{}",
+    "in chunks": POST_HEAD + KEY + "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "lines that end with a line feed": get("/messages", KEY).replace("\r\n", "\n"),
+    "an empty line before": "\r\n" + get("/messages", KEY),
+    "a long head": get("/messages", KEY, "X-Long: " + "x" * 8000),
+    "no Host": "GET /messages HTTP/1.1\r\n\r\n",
+    "a Host that is none": get("/healthz").replace("Host: lab", "Host: a b"),
+    "two lengths": post("{}", KEY, "Content-Length: 3"),
+    "a length that is no number": post("{}", KEY).replace(b"Length: 2", b"Length: +2"),
+    "a header without a name": get("/messages", KEY, ": nothing"),
+    "no HTTP": "hello\r\n\r\n",
     "a GET with a body": get("/messages", KEY, "Content-Length: 2") + "{}",
     "another method": get("/messages", KEY, method="DELETE"),
     "another path": get("/messages/", KEY),
@@ -293,58 +299,3 @@ def test_who_sends_on_without_reading_is_answered_no_further_than_it_reads(
         for number in range(requests):
             assert len(messages_of_next(answers)) == number % 3 + 1
     eventually(lambda: b"http_requests_in_flight 1.0" in exchange(server, get("/metrics"))[0][2])
-
-
-# Connections on which nothing comes.
-
-
-@pytest_asyncio.fixture
-async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """The port of a fast path that waits for a moment only."""
-    for name in ("IDLE_SECONDS", "RECEIVE_SECONDS", "REAP_SECONDS"):
-        monkeypatch.setattr(fast, name, 0.05)
-    listening, port = bind_unused_port()
-    nothing: Any = None
-    path = fast.FastPath(nothing, nothing)
-    server = HTTPServer(path)
-    server.conn_params.header_timeout = None
-    server.add_socket(listening)
-    reaping = asyncio.create_task(path.reap())
-    yield port
-    await tasks.end(reaping)
-    server.stop()
-    await server.close_all_connections()
-
-
-@pytest.mark.parametrize(
-    "begin",
-    [b"", b"GET /mess", post('{"text": "x"}')[:-3]],
-    ids=["nothing", "half of the headers", "half of the body"],
-)
-@pytest.mark.filterwarnings("ignore:There is no current event loop")
-@pytest.mark.asyncio
-async def test_a_connection_on_which_nothing_comes_is_closed(impatient: int, begin: bytes) -> None:
-    reading, writing = await asyncio.open_connection("127.0.0.1", impatient)
-    writing.write(begin)
-    assert await asyncio.wait_for(reading.read(), 20) == b""
-    writing.close()
-
-
-@pytest.mark.filterwarnings("ignore:There is no current event loop")
-@pytest.mark.parametrize("begin", [b"", b"GET /mess", post('{"text": "x"}')[:-3]])
-@pytest.mark.asyncio
-async def test_a_connection_that_has_ended_is_forgotten(begin: bytes) -> None:
-    listening, port = bind_unused_port()
-    nothing: Any = None
-    path = fast.FastPath(nothing, Application())
-    server = app.http_server(path)
-    server.add_socket(listening)
-    try:
-        _, writing = await asyncio.open_connection("127.0.0.1", port)
-        writing.write(begin)
-        await until(lambda: path.awaited == 1)
-        writing.close()
-        await until(lambda: path.awaited == 0)
-    finally:
-        server.stop()
-        await server.close_all_connections()
