@@ -278,7 +278,7 @@ class Answer(HTTPConnection):
         self._connection.answered(self._is_last)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Nothing, though Tornado's handlers ask for it: who answers a caller that has gone may as well."""
+        """Nothing, although Tornado's handlers ask for it: an answer to a caller who has gone is thrown away."""
 
 
 class Begun(IOStream):
