@@ -43,25 +43,32 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 WITHOUT_BODY = {204, 304}
 
 
+class SharedHeaders(HTTPHeaders):
+    """Those of all requests whose heads are equal: nobody may change them, and what follows from them can be kept."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 class Head(NamedTuple):
     """The head of a plain request, and the length of its body in bytes."""
 
     start_line: RequestStartLine
-    headers: HTTPHeaders
+    headers: SharedHeaders
     length: int
 
 
 @functools.lru_cache(MOST_HEADS)
 def plain(head: bytes) -> Head | None:
-    """Read the head of a request with Tornado's functions; None if it is for Tornado to answer, or to refuse.
+    """Read the head of a request, less the empty line that ends it; None if it is for Tornado to answer, or to refuse.
 
-    Equal heads are read once and share what was read, so nobody may change it.
+    Tornado's functions read it. Equal heads are read once.
     """
-    if not head.endswith(b"\r\n\r\n"):
+    if head.count(b"\n") != head.count(b"\r\n"):  # Tornado allows other ends of lines, and so of heads
         return None
     first, _, lines = head.decode("latin-1").partition("\r\n")
     try:
-        start_line, headers = parse_request_start_line(first), HTTPHeaders.parse(lines)
+        start_line, headers = parse_request_start_line(first), SharedHeaders(HTTPHeaders.parse(lines))
     except HTTPInputError:
         return None
     length = headers.get("Content-Length", "0")
@@ -173,21 +180,21 @@ class Connection(asyncio.Protocol):
         if not self._is_free():
             return
         if self._head is None:
-            end = END_OF_HEAD.search(self._received)
-            if end is None and len(self._received) < MOST_HEAD:
+            lines, ended, rest = self._received.partition(b"\r\n\r\n")
+            if not ended and len(lines) < MOST_HEAD and END_OF_HEAD.search(lines) is None:
                 self._read_on(IDLE_SECONDS)
                 return
-            self._head = None if end is None or end.end() > MOST_HEAD else plain(self._received[: end.end()])
-            if end is None or self._head is None:
+            self._head = plain(lines) if ended and len(lines) + len(ended) <= MOST_HEAD else None
+            if self._head is None:
                 self._leave_to_tornado()
                 return
-            self._received = self._received[end.end() :]
+            self._received = rest
             self.closes_at = math.inf
-        head = self._head
-        if len(self._received) < head.length:
+        if len(self._received) < self._head.length:
             self._read_on(RECEIVE_SECONDS)
             return
-        body, self._received, self._head = self._received[: head.length], self._received[head.length :], None
+        head, self._head = self._head, None
+        body, self._received = self._received[: head.length], self._received[head.length :]
         self.closes_at = math.inf
         self._give(head, body)
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -46,8 +46,7 @@ class KeyReused(MessageError):
     """An idempotency key was used before, for another message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """What a caller may do: `amount` in each window of `window` seconds, `remaining` now, more in `reset` seconds."""
 
     name: str

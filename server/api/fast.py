@@ -28,6 +28,7 @@ from server.api.base import MAX_BODY
 from server.api.exchange import Edge, Exchange
 from server.api.handlers import post_message
 from server.api.problems import STATUS, BadRequest, Problem, problem
+from server.connections import MOST_HEADS, SharedHeaders
 from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, OverLimit, Page, Quota
 from server.telemetry import start_phases
 
@@ -35,6 +36,33 @@ LIST = "/messages"
 LIST_WITH_LIMIT = "/messages?limit="
 MOST_PREPARED = 8  # callers ask for few lengths of list, and somebody who asks for all of them fills no memory
 STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Asked(NamedTuple):
+    """What the head of a request says that the fast path can answer."""
+
+    is_post: bool
+    limit: int  # how many of the newest messages
+    seen: int
+    if_none_match: str | None
+    authorization: str | None
+    request_id: str | None
+
+
+@functools.lru_cache(MOST_HEADS)
+def asked(start_line: RequestStartLine, headers: SharedHeaders) -> Asked | None:
+    """What is asked for; None if that, or how it is asked for, is unusual. What was found out of headers is kept."""
+    limit = _limit(start_line.path)
+    seen = _number(headers.get("Lab-Seen", "0"))
+    if start_line.method == "POST":
+        is_json = headers.get("Content-Type") == "application/json"
+        is_usual = start_line.path == LIST and is_json and int(headers.get("Content-Length", "0")) <= MAX_BODY
+    else:
+        is_usual = start_line.method in ("GET", "HEAD") and "Content-Length" not in headers
+    if not is_usual or limit is None or seen is None:
+        return None
+    others = (headers.get(name) for name in ("If-None-Match", "Authorization", "X-Request-ID"))
+    return Asked(start_line.method == "POST", limit, seen, *others)
 
 
 class Prepared(NamedTuple):
@@ -92,12 +120,14 @@ class _Request(HTTPMessageDelegate):
         self._ordinary: HTTPMessageDelegate | None = None
         self._body = b""
 
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
+    def headers_received(self, start_line: Any, headers: Any) -> Any:
         self._start_line: RequestStartLine = start_line
-        self._headers = headers
-        if _is_usual(start_line, headers):
-            return None
-        return self._hand_over()
+        self._headers: SharedHeaders = headers
+        usual = asked(start_line, headers)
+        if usual is None:
+            return self._hand_over()
+        self._asked = usual
+        return None
 
     def data_received(self, chunk: bytes) -> Any:
         if self._ordinary is not None:
@@ -108,7 +138,7 @@ class _Request(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._ordinary is not None:
             self._ordinary.finish()
-        elif self._start_line.method == "POST":
+        elif self._asked.is_post:
             self._post()
         elif not self._get():
             self._hand_over()
@@ -122,15 +152,14 @@ class _Request(HTTPMessageDelegate):
 
     def _get(self) -> bool:
         """Answer with a list that is in memory; False if that is not possible."""
-        headers = self._headers
-        limit, seen = _limit(self._start_line.path), _number(headers["Lab-Seen"]) if "Lab-Seen" in headers else 0
-        page = None if limit is None or seen is None else self._fast.edge.service.recent_kept(limit, seen)
-        if limit is None or page is None:
+        limit, if_none_match = self._asked.limit, self._asked.if_none_match
+        page = self._fast.edge.service.recent_kept(limit, self._asked.seen)
+        if page is None:
             return False
         exchange = self._let_in()
         if exchange is not None:
             answer = self._fast.prepared(page, limit)
-            if "If-None-Match" in headers and parsing.is_known(answer.etag, headers["If-None-Match"]):
+            if parsing.is_known(answer.etag, if_none_match):
                 self._send(exchange, HTTPStatus.NOT_MODIFIED, answer.known_lines, b"")
             else:
                 self._send(exchange, HTTPStatus.OK, answer.lines, answer.body)
@@ -144,9 +173,9 @@ class _Request(HTTPMessageDelegate):
 
     def _let_in(self, is_write: bool = False) -> Exchange | None:
         """Begin to answer; None if the request is refused, and answered with that."""
-        exchange = Exchange(self._fast.edge, self._start_line.method, LIST, self._headers.get("X-Request-ID"))
+        exchange = Exchange(self._fast.edge, self._start_line.method, LIST, self._asked.request_id)
         try:
-            exchange.identify(self._headers.get("Authorization"))
+            exchange.identify(self._asked.authorization)
             exchange.admit(self._connection.context.remote_ip, is_write)
         except (BadRequest, MessageError) as error:
             self._send_problem(exchange, error)
@@ -184,17 +213,6 @@ class _Request(HTTPMessageDelegate):
         self._connection.send(answer, in_flight.leave)
 
 
-def _is_usual(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Whether this is a plain request that the fast path knows how to answer."""
-    if start_line.method == "POST":
-        is_json = headers.get("Content-Type", "") == "application/json"
-        return start_line.path == LIST and is_json and int(headers.get("Content-Length", "0")) <= MAX_BODY
-    return (
-        start_line.method in ("GET", "HEAD") and "Content-Length" not in headers and _limit(start_line.path) is not None
-    )
-
-
-@functools.lru_cache(MAX_LIMIT)
 def _limit(path: str) -> int | None:
     """How many messages are asked for, None if this is not all that is asked."""
     if path == LIST:

@@ -43,6 +43,8 @@ OTHERS = {
     "a larger head": GET.replace(b"lab\r\n", b"lab\r\nX: " + b"x" * (MOST_HEAD - len(GET) - 4) + b"\r\n"),
     "a larger body": POST[:-5].replace(b"5", b"%d" % (MOST_BODY + 1)) + b"x" * (MOST_BODY + 1),
     "line feeds": GET.replace(b"\r\n", b"\n"),
+    "a line feed before the empty line": GET.replace(b"\r\n\r\n", b"\n\r\n"),
+    "a line feed as the empty line": GET.replace(b"\r\n\r\n", b"\r\n\n"),
     "an empty line first": b"\r\n" + GET,
     "the same length twice": POST.replace(b"lab\r\n", b"lab\r\nContent-Length: 5\r\n"),
 }
@@ -304,13 +306,16 @@ async def test_whom_a_bug_meets_is_hung_up_on_and_the_next_one_is_served(
 # Heads that come again.
 
 
+HEAD = GET.removesuffix(b"\r\n\r\n")
+
+
 def test_equal_heads_are_read_once() -> None:
-    assert plain(GET) is plain(bytes(bytearray(GET)))
+    assert plain(HEAD) is plain(bytes(bytearray(HEAD))) is not None
 
 
 def test_whoever_never_sends_the_same_head_fills_no_memory() -> None:
     for number in range(3 * MOST_HEADS):
-        assert plain(GET.replace(b"/ours", b"/%d" % number))
+        assert plain(HEAD.replace(b"/ours", b"/%d" % number))
     assert plain.cache_info().currsize <= MOST_HEADS
 
 
