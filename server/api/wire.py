@@ -4,6 +4,7 @@ Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema
 answers are built by the functions below, which do no work twice.
 """
 
+import functools
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pydantic_core import to_json
 
 from server import __version__
 from server.api import cursors
-from server.messages import Message, Page, Source
+from server.messages import MAX_LIMIT, Message, Page, Source
 
 
 class MessageModel(BaseModel):
@@ -93,6 +94,7 @@ def encode(document: Any) -> bytes:
     return to_json(document)
 
 
+@functools.lru_cache(MAX_LIMIT)  # messages of one commit have one time
 def time(value: datetime) -> str:
     """RFC 3339, for example `2024-02-29T12:00:00.000Z`."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
