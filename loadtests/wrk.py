@@ -89,9 +89,10 @@ def parse(text: str) -> Measured:
     """What wrk has printed with `--latency`, as numbers. Raises `WrkError` for anything else."""
     total = re.search(r"^ *(\d+) requests in ([\d.]+)(us|ms|s|m|h),", text, re.MULTILINE)
     rate = re.search(r"^Requests/sec: +([\d.]+)$", text, re.MULTILINE)
+    # wrk makes units of one letter as wide as those of two.
     latencies = {
         percent: float(value) * MILLISECONDS[unit]
-        for percent, value, unit in re.findall(r"^ +(\d+)% +([\d.]+)(us|ms|s|m|h)$", text, re.MULTILINE)
+        for percent, value, unit in re.findall(r"^ +(\d+)% +([\d.]+)(us|ms|s|m|h) *$", text, re.MULTILINE)
     }
     if total is None or rate is None or not {"50", "90", "99"} <= set(latencies):
         raise WrkError(f"this is not what wrk prints: {text.strip()[-200:]!r}")

@@ -22,7 +22,7 @@ Running 2s test @ http://127.0.0.1:42209/
      50%  812.00us
      75%   19.63ms
      90%   20.80ms
-     99%    1.26s
+     99%    1.26s\x20
   6768 requests in 2.00s, 13.95MB read
 {complaints}Requests/sec:   3382.36
 Transfer/sec:      6.97MB
