@@ -105,9 +105,9 @@ def capacity(
     `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of
     `load`, else at FIRST_RATE; while the promise is kept it goes on to what the processors seem to have room
     for, and once it was broken it halves the gap until that is `step` (1.08: 8 %). Then the highest rate
-    that held is run again; should it fail now, the next lower one is. A run in which the load generator was
-    the limit tells nothing about the service, and ends the search upwards. `settings`, the server's own,
-    are kept beside the results.
+    that held is run again; should it fail now, the next lower one is, and the search goes on below if none
+    is left. A run in which the load generator was the limit tells nothing about the service, and ends the
+    search upwards. `settings`, the server's own, are kept beside the results.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
     slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.scenario}")
@@ -122,16 +122,18 @@ def capacity(
         return held
 
     low, high, rate = 0.0, inf, load.rate or FIRST_RATE
-    while LOWEST_RATE <= rate <= highest and high > low * step:
-        low, high = (rate, high) if holds(rate) else (low, rate)
-        if not low:
-            rate = high / 2
-        elif isfinite(high):
-            rate = (low * high) ** 0.5
-        else:
-            rate = low * _room(rows[-1])
-    while low and not holds(low):
-        high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
+    while not low and LOWEST_RATE <= rate <= highest:
+        while LOWEST_RATE <= rate <= highest and high > low * step:
+            low, high = (rate, high) if holds(rate) else (low, rate)
+            if not low:
+                rate = high / 2
+            elif isfinite(high):
+                rate = (low * high) ** 0.5
+            else:
+                rate = low * _room(rows[-1])
+        while low and not holds(low):
+            high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
+        rate = high / 2
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
     limit = broke[0]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
     return Capacity(load.scenario, slo, low, inf if limit else high, limit, pd.DataFrame(rows))

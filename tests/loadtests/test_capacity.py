@@ -90,6 +90,25 @@ def test_a_rate_that_holds_once_but_not_again_is_not_the_capacity(
     assert found.low <= 500 < found.high
 
 
+def test_where_nothing_held_twice_the_search_goes_on_below(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = search(monkeypatch, tmp_path, lambda run, rate: {"p95_ms": 20.0 if rate <= 40 or run == 1 else 900.0})
+    assert found.runs["rate"].iloc[0] == 100
+    assert found.low <= 40 < found.high <= found.low * STEP
+    assert (found.runs["rate"] == found.low).sum() == 2
+
+
+def test_the_search_ends_where_nothing_ever_holds_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def answer(_: int, rate: float) -> dict[str, float]:
+        seen.append(rate)
+        return {"p95_ms": 20.0 if seen.count(rate) == 1 and rate <= 100 else 900.0}
+
+    found = search(monkeypatch, tmp_path, answer)
+    assert (found.low, found.limit) == (0.0, "")
+    assert str(found) == "reads: no rate was found that holds p95 < 50 ms, failures ≤ 0.1%"
+
+
 def test_where_the_generator_was_the_limit_the_capacity_is_at_least(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
