@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
 @functools.lru_cache(MOST_HEADS)
 def asked(start_line: RequestStartLine, headers: SharedHeaders) -> Asked | None:
-    """What is asked for; None if that, or how it is asked for, is unusual. What was found out of headers is kept."""
+    """What is asked for; None if that, or how it is asked for, is unusual. Found out once for equal heads."""
     limit = _limit(start_line.path)
     seen = _number(headers.get("Lab-Seen", "0"))
     if start_line.method == "POST":
