@@ -4,11 +4,17 @@ A commit has a fixed price: two round trips, and waiting until the journal is on
 one, every message pays it. `GroupCommit` has one batch on its way at a time, and what arrives
 meanwhile is the next batch. No timer decides: without company a message goes at once, and the more
 arrive, the larger the batches and the less each one costs.
+
+Those whose messages were stored together are told together, and come back with their next ones one
+close behind the other. A batch that left with the first of them would leave the others to wait for all
+of a commit. So it leaves when a turn of the event loop has brought nobody else.
 """
 
 import asyncio
 import contextvars
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from server.messages import Message, Messages, Outcome, Write, Writer
@@ -50,11 +56,13 @@ class _Waiting:
 class GroupCommit:
     """One commit for all messages that arrived while the last one was on its way."""
 
-    def __init__(self, messages: Messages) -> None:
+    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
         self._messages = messages
+        self._clock = clock
         self._queue: deque[_Waiting] = deque()
         self._known_complete = 0
         self._committing: asyncio.Task[None] | None = None
+        self._last_took = 0.0
         self.waiting = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
@@ -74,15 +82,31 @@ class GroupCommit:
     async def _commit(self) -> None:
         try:
             while self._queue:
+                await self._until_nobody_comes()
                 batch = self._next_batch()
+                began = self._clock()
                 try:
                     outcomes = await self._messages.add([each.write for each in batch], self._known_complete)
                 except Exception as error:  # whatever it is, it belongs to those who wait
                     outcomes = [error] * len(batch)
+                self._last_took = self._clock() - began
                 for waiting, outcome in zip(batch, outcomes, strict=True):
                     waiting.settle(outcome)
         finally:
             self._committing = None
+
+    async def _until_nobody_comes(self) -> None:
+        """Return after the first turn of the event loop in which no write comes.
+
+        At the latest when a commit could have been made meanwhile: who misses one waits no longer than that.
+        """
+        until = self._clock() + self._last_took
+        waiting = 0
+        while waiting < len(self._queue) < MOST_MESSAGES:
+            waiting = len(self._queue)
+            await asyncio.sleep(0)
+            if self._clock() > until:
+                break
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

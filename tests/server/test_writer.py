@@ -1,6 +1,7 @@
 """How messages get into the store: one commit for each, or one for all that came together."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -130,6 +131,30 @@ async def test_what_comes_while_a_commit_is_on_its_way_is_the_next_one(store: St
     held.let_go.set()
     await asyncio.gather(first, *others)
     assert commits() == [1, 30]
+
+
+async def one_in_each_turn(grouped: GroupCommit, count: int) -> None:
+    """Write `count` messages, each a turn of the event loop after the one before."""
+    writes = []
+    for number in range(count):
+        writes.append(asyncio.create_task(grouped.add(new(f"number {number}"), 0)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*writes)
+
+
+@pytest.mark.asyncio
+async def test_who_comes_close_behind_another_is_in_the_same_commit(store: Store, commits: Commits) -> None:
+    await one_in_each_turn(GroupCommit(store, clock=lambda: 0.0), 10)
+    assert commits() == [10]
+
+
+@pytest.mark.asyncio
+async def test_nobody_is_waited_for_longer_than_a_commit_takes(store: Store, commits: Commits) -> None:
+    a_second_at_a_time = itertools.count().__next__
+    await one_in_each_turn(GroupCommit(store, clock=a_second_at_a_time), 10)
+    first, second = commits()
+    assert first in {1, 2}  # no commit was made yet, so nobody is waited for
+    assert first + second == 10
 
 
 @pytest.mark.asyncio
