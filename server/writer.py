@@ -54,7 +54,7 @@ class _Waiting:
 
 
 class GroupCommit:
-    """One commit for all messages that arrived while the last one was on its way."""
+    """One commit for all messages that arrived while the last one was on its way, or close behind them."""
 
     def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
         self._messages = messages
@@ -98,7 +98,7 @@ class GroupCommit:
     async def _until_nobody_comes(self) -> None:
         """Return after the first turn of the event loop in which no write comes.
 
-        At the latest when a commit could have been made meanwhile: who misses one waits no longer than that.
+        It takes no longer than the last commit did: to miss a commit and wait for it would cost no more.
         """
         until = self._clock() + self._last_took
         waiting = 0
