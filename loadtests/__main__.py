@@ -10,6 +10,9 @@ from typing import Any
 import click
 import requests as http
 
+from harness import interrupts
+from harness.mongod import MongodError
+from harness.processes import ProgramError
 from loadtests import bench as benchmark
 from loadtests import ingest
 from loadtests import migration as live
@@ -20,10 +23,8 @@ from loadtests.rows import ROWS
 from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust
 from loadtests.scenarios import SCENARIOS
+from loadtests.service import HEALTH_PATH
 from loadtests.wrk import WrkError
-from server import interrupts
-from server.launch import LaunchError
-from server.mongod import MongodError
 
 TITLES = {
     "requests_per_s": "successful requests/s",
@@ -170,7 +171,7 @@ def migration(messages: int, rounds: int, rate: float, seconds: float) -> None:
     try:
         click.echo(live.speed(min(messages, 100_000), rounds))
         click.echo(str(live.measure(messages, rounds, Load("mixed", 16, seconds, 2.0, rate), new_folder("migration"))))
-    except (RunError, ingest.IngestError, LaunchError, MongodError) as error:
+    except (RunError, ingest.IngestError, ProgramError, MongodError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -223,7 +224,7 @@ def _explained(url: str, folder: Path) -> Iterator[str]:
     if folder.exists():
         raise click.UsageError(f"{folder} exists: name a folder that does not")
     try:
-        http.get(f"{url}/healthz", timeout=5).raise_for_status()
+        http.get(f"{url}{HEALTH_PATH}", timeout=5).raise_for_status()
         yield url
     except http.RequestException as error:
         raise click.ClickException(f"no message service answers at {url}: start one with make serve") from error

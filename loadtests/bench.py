@@ -23,20 +23,19 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from loadtests import clock, machine, wrk
+from harness import clock, machine
+from harness.options import MongodbOptions, from_environment
+from harness.processes import ProgramError
+from loadtests import wrk
 from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
-from loadtests.peers.launch import PeerError
 from loadtests.rows import Goal, Place, Row, Sample, Side
-from server import mongod
-from server.launch import LaunchError
-from server.settings import Settings, from_environment
 
 ROUNDS = ENOUGH_PAIRS
 SECONDS = 3
@@ -99,7 +98,7 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
     wrk.program()
     (folder / "logs").mkdir(parents=True)
     cores, results = _cores(), []
-    settings = from_environment()
+    mongodb = from_environment()
     total = sum(2 if row.once else 2 * rounds for row in rows)
     with (
         (folder / "samples.csv").open("w", newline="") as file,
@@ -112,7 +111,7 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
             result = Result(row)
             results.append(result)
             bar.set_description(f"{row.name}: starting the database")
-            with _place(folder, settings) as place:
+            with _place(folder, mongodb) as place:
                 try:
                     # Closed at once where a void sample ends the row: its servers must not outlive it.
                     with closing(_samples(row, place, rounds, seconds, cores, bar)) as samples:
@@ -126,21 +125,21 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
                             result.add(number, pair)
                             if result.void:
                                 break
-                except (wrk.WrkError, PeerError, LaunchError) as error:
+                except (wrk.WrkError, ProgramError) as error:
                     result.void = str(error)
     (folder / "table.txt").write_text(table(results) + "\n")
-    about = {"rounds": rounds, "seconds": seconds, "cores": cores, "given_mongodb": settings.mongodb_uri is not None}
+    about = {"rounds": rounds, "seconds": seconds, "cores": cores, "given_mongodb": mongodb.mongodb_uri is not None}
     (folder / "run.json").write_text(json.dumps(about | _record(results), indent=2) + "\n")
     return results
 
 
 @contextmanager
-def _place(folder: Path, settings: Settings) -> Iterator[Place]:
+def _place(folder: Path, mongodb: MongodbOptions) -> Iterator[Place]:
     """A new database for a row, unless one is given: what the rows before it have written could slow it down."""
     data = folder / "data"
     data.mkdir()
     try:
-        with mongod.given_or_running(settings.mongodb_uri, data / "mongodb", settings.mongod) as uri:
+        with replace(mongodb, data_dir=str(data / "mongodb")).running() as uri:
             yield Place(uri, data, folder / "logs")
     finally:
         shutil.rmtree(data, ignore_errors=True)

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from loadtests import ingest
+from loadtests import ingest, service
 from loadtests.experiment import Variants, database, new_folder
 from loadtests.run import Load, run
-from server import launch
 
 FIRST_RATE = 100.0
 LOWEST_RATE = 1.0
@@ -157,7 +156,7 @@ def capacities(
     with database() as place, tqdm(total=len(variants), leave=False, disable=None) as bar:
         for name, settings in variants.items():
             bar.set_description(name)
-            with launch.running(**{**place, **settings}) as server:
+            with service.running(**{**place, **settings}) as server:
                 found[name] = capacity(load, server.url, slo, folder=folder / name, step=step, settings=settings)
             load = replace(load, rate=found[name].low or load.rate)
             bar.update()

@@ -12,18 +12,15 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from loadtests import ingest, scenarios
+from harness.servers import Server
+from loadtests import ingest, scenarios, service
 from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
 from loadtests.run import Load, run
-from server import launch
 
-# What each variant is called, and the settings of its server: as `server.launch.running` takes them.
+# What each variant is called, and the settings of its server: as `service.running` takes them.
 Variants = Mapping[str, Mapping[str, Any]]
 # Requests a second that a slow laptop's server and load generator both take with ease.
 RATE = 200.0
-
-# The service as a tutorial would write it: without all that makes it fast.
-BASELINE: Mapping[str, Any] = {"cache": "off", "writes": "single", "fast_path": "off", "event_loop": "asyncio"}
 
 RUNS = Path(__file__).parents[1] / ".lab" / "runs"
 
@@ -161,18 +158,18 @@ def in_turn(variants: Variants, number: int) -> list[str]:
 @contextmanager
 def database(messages: int = 200) -> Iterator[Mapping[str, Any]]:
     """A new database that holds `messages` messages, dropped afterwards; gives the settings that name it."""
-    with launch.scratch_database("experiment") as (uri, name):
+    with service.scratch_database("experiment") as (uri, name):
         place: dict[str, Any] = {"mongodb_uri": uri, "database": name}
-        with launch.running(**place) as plain:
+        with service.running(**place) as plain:
             scenarios.prepare(plain.url, messages)
         yield place
 
 
 @contextmanager
-def servers(variants: Variants, place: Mapping[str, Any]) -> Iterator[dict[str, launch.RunningServer]]:
+def servers(variants: Variants, place: Mapping[str, Any]) -> Iterator[dict[str, Server]]:
     """A server for each of `variants` at `place` (see `database`), while the block runs."""
     with ExitStack() as stack, ThreadPoolExecutor(len(variants)) as starters:
-        managers = {name: launch.running(**{**place, **settings}) for name, settings in variants.items()}
+        managers = {name: service.running(**{**place, **settings}) for name, settings in variants.items()}
         started = {name: starters.submit(manager.__enter__) for name, manager in managers.items()}
         for name, manager in managers.items():
             if started[name].exception() is None:

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loadtests.service import IN_FLIGHT, LAG
+
 # Above this share of a core Locust queues behind itself, and measures that too.
 GENERATOR_LIMIT = 0.8
 # By this share of the time its timers are late if it does not get the processor it needs.
 LATE_LIMIT = 0.15
 REFUSED = 429
 UNSENT = "unsent"
-# The service's own metrics: a histogram of how late its event loop ran, and a gauge of the requests inside it.
-LAG = "event_loop_lag_seconds"
-WAITING = "http_requests_in_flight"
 
 HISTORY_COLUMNS = {
     "Timestamp": "time",
@@ -226,7 +225,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "lag_ms": 1000
         * increase(folder, f"{LAG}_sum", 0.0, seconds)
         / max(1.0, increase(folder, f"{LAG}_count", 0.0, seconds)),
-        "waiting": _mean(folder, WAITING, 0.0, seconds),
+        "waiting": _mean(folder, IN_FLIGHT, 0.0, seconds),
         "generator_late": generator_late(folder, 0.0, seconds),
     }
     lost = _lost(folder, seconds)

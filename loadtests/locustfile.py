@@ -25,7 +25,7 @@ from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests import clock
+from harness import clock
 from loadtests.scenarios import ERRORS, SCENARIOS, connect, request_name, turns
 
 TOO_MANY = 429

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests import ingest
+from loadtests import ingest, service
 from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load, RunError, run
-from server import launch
 
 STOP_SECONDS = 30
 
@@ -58,11 +57,11 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> Measured:
     p99: dict[bool, list[float]] = {False: [], True: []}
     folders = []
     early = False
-    with launch.scratch_database("migration") as (uri, database):
+    with service.scratch_database("migration") as (uri, database):
         place = ["--mongodb-uri", uri, "--database", database]
         _migrations("down", "0", *place)
         _migrations("seed", "--version", "5", "--stragglers", "--count", str(count), *place)
-        with launch.running(mongodb_uri=uri, database=database) as server:
+        with service.running(mongodb_uri=uri, database=database) as server:
             for number in range(rounds):
                 for migrating in (False, True) if number % 2 == 0 else (True, False):
                     name = f"{number + 1:02d} {'migrating' if migrating else 'alone'}"
@@ -91,7 +90,7 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> Measured:
 
 def speed(count: int, rounds: int) -> str:
     """What `python -m migrations bench` says of a backfill beside one bare `updateMany`."""
-    with launch.scratch_database("migration") as (uri, database):
+    with service.scratch_database("migration") as (uri, database):
         return _migrations(
             "bench", "--count", str(count), "--rounds", str(rounds), "--mongodb-uri", uri, "--database", database
         ).strip()

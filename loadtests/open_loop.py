@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-from loadtests import clock
+from harness import clock
 from loadtests.wrk import MESSAGE
 
 MAX_CONNECTIONS = 1000

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import requests as http
 from pymongo import MongoClient
 from tqdm import tqdm
 
-from loadtests import machine, open_loop, wrk
-from loadtests.peers import launch as peers
-from server import launch
+from harness import watch
+from harness.servers import direct_session
+from loadtests import open_loop, peers, service, wrk
 
 MESSAGES = 1000  # in each database before anything is measured
 # Named although they are the defaults: a LAB_ variable of the caller must not change what a row compares.
@@ -53,7 +52,7 @@ class Place:
         """A file with what the service answers when it is asked for its 20 newest messages."""
         path = self.data / "body.json"
         with Service().running(self) as url:
-            path.write_bytes(_session().get(f"{url}/messages", params={"limit": 20}, timeout=30).content)
+            path.write_bytes(direct_session().get(f"{url}/messages", params={"limit": 20}, timeout=30).content)
         return path
 
     def log(self, name: str) -> Path:
@@ -89,11 +88,11 @@ class Service:
         settings = BEST | self.settings
         with place.database() as database:
             home = {"mongodb_uri": place.mongodb_uri, "database": database}
-            launch.migrate(**home)
+            service.migrate(**home)
             # Filled by a server without limits and keys.
-            with launch.running(place.log("filling"), **home, **BEST) as plain:
+            with service.running(place.log("filling"), **home, **BEST) as plain:
                 _fill(plain.url)
-            with launch.running(place.log("service"), **home, **settings) as server:
+            with service.running(place.log("service"), **home, **settings) as server:
                 yield server.url
 
 
@@ -124,14 +123,8 @@ def _fill(url: str) -> None:
         text = f"Message {number}, here before the measuring began: lunch at the usual place, or at the new one?"
         session.post(f"{url}/messages", json={"text": text, "author": "bench"}, timeout=30).raise_for_status()
 
-    with _session() as session, ThreadPoolExecutor(8) as callers:
+    with direct_session() as session, ThreadPoolExecutor(8) as callers:
         list(callers.map(send, range(1, MESSAGES + 1)))
-
-
-def _session() -> http.Session:
-    session = http.Session()
-    session.trust_env = False  # no proxy stands between us and this machine
-    return session
 
 
 # Loads.
@@ -247,7 +240,7 @@ async def _callers(url: str, seconds: float, greedy: bool) -> Sample:
 
 
 def _memory_after(url: str, requests: int) -> Sample:
-    processes = machine.behind(url).roles["server"]
+    processes = watch.behind(url).roles["server"]
     answered, void = 0, ""
     with tqdm(total=requests, desc="requests", unit="", unit_scale=True, leave=False, disable=None) as bar:
         while answered < requests and not void:

@@ -21,7 +21,8 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from loadtests import clock, machine, sampling
+from harness import clock, machine, processes, watch
+from loadtests import sampling
 from loadtests.scenarios import SCENARIOS
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -72,18 +73,18 @@ def run(load: Load, url: str, folder: Path, settings: dict[str, Any] | None = No
         folder.mkdir(parents=True)
     except OSError as error:
         raise RunError(f"the run folder {folder} cannot be made: {error.strerror}") from error
-    processes = machine.behind(url)
+    involved = watch.behind(url)
     command = _command(load, url, folder)
     with (folder / "locust.out").open("wb") as output:
         locust = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=clock.for_children()
         )
     try:
-        processes.roles["locust"] = [psutil.Process(locust.pid)]
-        with sampling.cpu(processes, folder / "cpu.csv"), sampling.metrics(url, folder / "metrics.csv"):
+        involved.roles["locust"] = [psutil.Process(locust.pid)]
+        with sampling.cpu(involved, folder / "cpu.csv"), sampling.metrics(url, folder / "metrics.csv"):
             _wait(locust, load, title or load.scenario)
     finally:
-        _end(locust, processes)
+        _end(locust, involved)
     if locust.returncode != 0 or not (folder / "requests.csv").exists():
         said = (folder / "locust.out").read_text().strip().splitlines()
         raise RunError(f"Locust ended with exit code {locust.returncode}: {said[-1] if said else 'it said nothing'}")
@@ -94,7 +95,7 @@ def run(load: Load, url: str, folder: Path, settings: dict[str, Any] | None = No
         "settings": settings or {},
         "commit": machine.commit(),
         "machine": machine.describe(),
-        "processes": processes.pids(),
+        "processes": involved.pids(),
         "warnings": _warnings(folder / "locust.log"),
     }
     (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -138,12 +139,10 @@ def _wait(locust: subprocess.Popen[bytes], load: Load, title: str) -> None:
                 continue
 
 
-def _end(locust: subprocess.Popen[bytes], processes: machine.Processes) -> None:
-    """End Locust and the processes it has started, however far they are."""
-    for each in processes.roles.get("locust", []):
-        machine.kill(each)
-    locust.kill()  # does nothing if it has ended
-    locust.wait()
+def _end(locust: subprocess.Popen[bytes], involved: watch.Processes) -> None:
+    """Kill Locust and the processes that it has started, however far they are."""
+    processes.kill_all(involved.roles.get("locust", []))
+    processes.end(locust, 0)
 
 
 def _warnings(log: Path) -> list[str]:

@@ -11,7 +11,10 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtests import clock, machine
+from harness import clock, machine, watch
+from harness.processes import descendants
+from harness.servers import direct_session
+from harness.threads import meanwhile
 
 CPU_SECONDS = 0.25
 METRICS_SECONDS = 0.5
@@ -19,14 +22,14 @@ TIMEOUT = 2.0
 
 
 @contextmanager
-def cpu(processes: machine.Processes, path: Path) -> Iterator[None]:
+def cpu(processes: watch.Processes, path: Path) -> Iterator[None]:
     """Note the processor time of `processes`, and of the whole machine, while the block runs.
 
     What Locust starts is looked for anew each time.
     """
 
     def look() -> list[list[Any]]:
-        processes.roles["locust"] = machine.with_children(processes.roles["locust"])
+        processes.roles["locust"] = descendants(processes.roles["locust"])
         now = f"{clock.now():.6f}"
         used = [[now, role, pid, f"{seconds:.6f}"] for role, pid, seconds in processes.cpu_seconds()]
         return [*used, [now, "machine", 0, f"{machine.busy_seconds():.6f}"]]
@@ -42,8 +45,7 @@ def metrics(url: str, path: Path) -> Iterator[None]:
     Values that differ in labels only are summed; the buckets of histograms are left out. One connection
     is kept, so that of several processes the same one answers each time.
     """
-    with requests.Session() as session:
-        session.trust_env = False
+    with direct_session() as session:
 
         def look() -> list[list[Any]]:
             try:
@@ -82,16 +84,3 @@ def _sampled(path: Path, heading: list[str], look: Callable[[], list[list[Any]]]
 
         with meanwhile(keep_looking):
             yield
-
-
-@contextmanager
-def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread while the block runs; it ends when the event is set."""
-    ended = threading.Event()
-    thread = threading.Thread(target=work, args=[ended], daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

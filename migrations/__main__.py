@@ -11,6 +11,9 @@ import click
 from pymongo.errors import PyMongoError
 from tqdm import tqdm
 
+from harness import interrupts
+from harness.mongod import MongodError
+from harness.options import MongodbOptions, mongodb_options
 from migrations import bench as benchmark
 from migrations import runner
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS
@@ -19,13 +22,10 @@ from migrations.progress import bars
 from migrations.runner import Options
 from migrations.seed import seed as fill
 from migrations.throttle import LIMIT_SECONDS
-from server import interrupts, mongod
-from server.settings import flag, options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-where = options("mongodb_uri", "database", "data_dir", "mongod")
 
 
 class Milliseconds(click.ParamType[float | None]):
@@ -82,11 +82,11 @@ def command() -> None:
 
 
 @command.command()
-@where
+@mongodb_options
 @json_option
-def status(as_json: bool, **place: Any) -> None:
+def status(as_json: bool, **mongodb: Any) -> None:
     """List every step and whether it was applied. Writes nothing."""
-    with _database(place) as database:
+    with _database(mongodb) as database:
         states = runner.status(database)
     if as_json:
         _print_json([{**asdict(each), "applied_at": _time(each.applied_at)} for each in states])
@@ -100,11 +100,11 @@ def status(as_json: bool, **place: Any) -> None:
 
 @command.command()
 @click.argument("target", required=False)
-@where
+@mongodb_options
 @json_option
-def plan(target: str | None, as_json: bool, **place: Any) -> None:
+def plan(target: str | None, as_json: bool, **mongodb: Any) -> None:
     """Show what `up` would do, and how many documents each step would change. Writes nothing."""
-    with _database(place) as database:
+    with _database(mongodb) as database:
         planned = runner.plan(database, target)
     if as_json:
         _print_json([asdict(each) for each in planned])
@@ -118,14 +118,14 @@ def plan(target: str | None, as_json: bool, **place: Any) -> None:
 @command.command()
 @click.argument("target", required=False)
 @running
-@where
+@mongodb_options
 @json_option
-def up(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **place: Any) -> None:
+def up(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **mongodb: Any) -> None:
     """Apply every pending step, or those up to TARGET (0002, say).
 
     With none pending, what servers of an older version have left since is brought up to date as well.
     """
-    with _database(place) as database, _shown(as_json, lease, wait, limit) as options:
+    with _database(mongodb) as database, _shown(as_json, lease, wait, limit) as options:
         reports = runner.up(database, target, options)
     if as_json:
         _print_json([asdict(each) for each in reports])
@@ -136,11 +136,11 @@ def up(target: str | None, as_json: bool, lease: float, wait: float, limit: floa
 @command.command()
 @click.argument("target", required=False)
 @running
-@where
+@mongodb_options
 @json_option
-def down(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **place: Any) -> None:
+def down(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **mongodb: Any) -> None:
     """Undo the last step, or all after TARGET (0 for every step). Nothing is lost that `up` cannot give back."""
-    with _database(place) as database, _shown(as_json, lease, wait, limit) as options:
+    with _database(mongodb) as database, _shown(as_json, lease, wait, limit) as options:
         reports = runner.down(database, target, options)
     if as_json:
         _print_json([asdict(each) for each in reports])
@@ -149,14 +149,14 @@ def down(target: str | None, as_json: bool, lease: float, wait: float, limit: fl
 
 
 @command.command()
-@where
+@mongodb_options
 @json_option
-def verify(as_json: bool, **place: Any) -> None:
+def verify(as_json: bool, **mongodb: Any) -> None:
     """Prove every step over all documents; list what contradicts it. Writes nothing.
 
     Exits with 1 if a step that was applied has offenders.
     """
-    with _database(place) as database:
+    with _database(mongodb) as database:
         proofs, messages = runner.verify(database), database.messages.count_documents({})
     proved = not any(each.applied and each.offenders for each in proofs)
     if as_json:
@@ -187,11 +187,11 @@ def verify(as_json: bool, **place: Any) -> None:
 @click.option("--version", type=click.IntRange(1, len(runner.steps())), default=1, show_default=True)
 @click.option("--count", type=click.IntRange(0), default=100_000, show_default=True, help="How many messages.")
 @click.option("--stragglers", is_flag=True, help="Leave the messages in the shape of version 1 all the same.")
-@where
+@mongodb_options
 @json_option
-def seed(version: int, count: int, stragglers: bool, as_json: bool, **place: Any) -> None:
+def seed(version: int, count: int, stragglers: bool, as_json: bool, **mongodb: Any) -> None:
     """Fill an empty database with messages of the shape of VERSION, to practise on."""
-    with _database(place) as database, _shown(True, LEASE_SECONDS, WAIT_SECONDS, None, as_json) as options:
+    with _database(mongodb) as database, _shown(True, LEASE_SECONDS, WAIT_SECONDS, None, as_json) as options:
         fill(database, version, count, stragglers, options)
         name = database.name
     report = {"database": name, "version": version, "messages": count}
@@ -204,11 +204,11 @@ def seed(version: int, count: int, stragglers: bool, as_json: bool, **place: Any
 @command.command()
 @click.option("--count", type=click.IntRange(1), default=100_000, show_default=True, help="How many documents.")
 @click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="Pairs of runs.")
-@where
+@mongodb_options
 @json_option
-def bench(count: int, rounds: int, as_json: bool, **place: Any) -> None:
+def bench(count: int, rounds: int, as_json: bool, **mongodb: Any) -> None:
     """Measure a backfill beside one bare updateMany, in turns, in a database of its own that is dropped afterwards."""
-    with _database(place) as database, bars() as bar:
+    with _database(mongodb) as database, bars() as bar:
         measured = benchmark.backfill(database, count, rounds, lambda done, total: bar("bench", done, total))
     if as_json:
         _print_json(asdict(measured))
@@ -217,21 +217,19 @@ def bench(count: int, rounds: int, as_json: bool, **place: Any) -> None:
 
 
 @contextmanager
-def _database(place: dict[str, Any]) -> Iterator[runner.Database]:
+def _database(given: dict[str, Any]) -> Iterator[runner.Database]:
     try:
-        with mongod.given_or_running(place["mongodb_uri"], place["data_dir"], place["mongod"]) as uri:
-            database = runner.connect(uri, place["database"])
+        with MongodbOptions(**given).running() as uri:
+            database = runner.connect(uri, given["database"])
             try:
                 yield database
             finally:
                 database.client.close()
-    except (runner.MigrationError, mongod.MongodError) as error:
+    except (runner.MigrationError, MongodError) as error:
         raise click.ClickException(str(error)) from error
     except PyMongoError as error:
         reason = str(error).split(", Timeout:")[0].split(", full error:")[0].split(" (configured")[0]
-        raise click.ClickException(
-            f"MongoDB did not do it ({reason}): start it, or correct {flag('mongodb_uri')}"
-        ) from error
+        raise click.ClickException(f"MongoDB did not do it ({reason}): start it, or correct --mongodb-uri") from error
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from loadtests import machine
+from harness import interrupts, machine
+from harness.mongod import MongodError
+from harness.processes import ProgramError
 from notebooks import lab, report
-from server import interrupts
-from server.launch import LaunchError
-from server.mongod import MongodError
 
 
 @click.group()
@@ -47,7 +46,7 @@ def run(names: tuple[str, ...], path: Path) -> None:
     began = time.monotonic()
     try:
         executed = lab.run(paths)
-    except (MongodError, LaunchError) as error:
+    except (MongodError, ProgramError) as error:
         raise click.ClickException(str(error)) from error
     report.write(executed, machine.describe(), machine.commit(), path)
     for each in executed:
@@ -67,7 +66,7 @@ def jupyter() -> None:
         with lab.stack(lab.LAB) as environment:
             program = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(lab.NOTEBOOKS)]
             sys.exit(subprocess.run(program, check=False, env=os.environ | environment).returncode)
-    except (MongodError, LaunchError) as error:
+    except (MongodError, ProgramError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -15,9 +15,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
+from harness import mongod
+from harness.options import from_environment
+from loadtests import service
 from notebooks.report import Executed
-from server import launch, mongod
-from server.settings import from_environment, variable
 
 NOTEBOOKS = Path(__file__).parent
 LAB = NOTEBOOKS.parent / ".lab"
@@ -36,21 +37,21 @@ def stack(data_dir: Path) -> Iterator[dict[str, str]]:
     """A MongoDB and the service, while the block runs; gives the variables by which a kernel finds them.
 
     The MongoDB is the one LAB_MONGODB_URI names, with a new database in it, or else embedded in
-    `data_dir`. Raises `MongodError` or `LaunchError`.
+    `data_dir`. Raises `MongodError` or `ProgramError`.
     """
-    settings = from_environment()
+    given = from_environment()
     with ExitStack() as running:
-        if settings.mongodb_uri is None:
-            uri = running.enter_context(mongod.running(data_dir, settings.mongod))
-            database = settings.database
-            launch.migrate(uri, database)
+        if given.mongodb_uri is None:
+            uri = running.enter_context(mongod.running(data_dir, given.mongod))
+            database = given.database
+            service.migrate(uri, database)
         else:
-            uri, database = running.enter_context(launch.scratch_database("lab"))
-        server = running.enter_context(launch.running(mongodb_uri=uri, database=database))
+            uri, database = running.enter_context(service.scratch_database("lab"))
+        server = running.enter_context(service.running(mongodb_uri=uri, database=database))
         yield {
-            variable("data_dir"): str(data_dir),
-            variable("database"): database,
-            variable("url"): server.url,
+            "LAB_DATA_DIR": str(data_dir),
+            "LAB_DATABASE": database,
+            "LAB_URL": server.url,
         }
 
 

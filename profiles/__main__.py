@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 import psutil
 
-from loadtests import ingest, machine
+from harness import interrupts, watch
+from loadtests import ingest
 from loadtests.experiment import new_folder
 from loadtests.run import Load, RunError
 from loadtests.scenarios import SCENARIOS
@@ -14,7 +15,6 @@ from profiles import diagnose as diagnosis
 from profiles import scores, stacks
 from profiles.record import ProfilerError
 from profiles.record import record as record_process
-from server import interrupts
 
 
 @click.group()
@@ -43,7 +43,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 @JSON
 def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
     """Sample the server at --url, and print what Python did in it, as shares of its own time."""
-    servers = machine.behind(url).roles["server"]
+    servers = watch.behind(url).roles["server"]
     if not servers:
         raise click.ClickException(
             f"no server of this machine and this user listens at {url}: start one with make serve"
@@ -110,7 +110,7 @@ def diagnose(
     """
     url = url.rstrip("/")
     load = Load(scenario, users, seconds, rate=rate, fast=True)
-    if not machine.behind(url).roles["server"]:
+    if not watch.behind(url).roles["server"]:
         raise click.ClickException(
             f"no server of this machine and this user listens at {url}: start one with make serve"
         )

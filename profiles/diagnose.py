@@ -18,8 +18,11 @@ import pandas as pd
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from loadtests import clock, ingest, machine
+from harness import clock, watch
+from harness.threads import meanwhile
+from loadtests import ingest
 from loadtests.run import Load, run
+from loadtests.service import CONNECTION_WAIT, DATABASE_SECONDS, REQUEST_SECONDS, REQUESTS
 
 RATE_LIMIT = "rate limit"
 DATABASE = "database"
@@ -39,11 +42,6 @@ SLOW_MS = 10.0
 FULL_MACHINE = 0.95
 PROBE_SECONDS = 0.1
 TIMEOUT_MS = 5000
-
-REQUESTS = "http_request_duration_seconds_count"
-REQUEST_SECONDS = "http_request_duration_seconds_sum"
-DATABASE_SECONDS = "http_request_database_seconds_total"
-CONNECTION_WAIT = "database_connection_wait_seconds"
 
 
 @dataclass(frozen=True)
@@ -264,12 +262,12 @@ def evidence(folder: Path, answers: Answers) -> Evidence:
 @contextmanager
 def _asked(mongodb_uri: str | None) -> Iterator[Answers]:
     """Ask MongoDB again and again while the block runs, on a connection of our own."""
-    answers, ended = Answers(), threading.Event()
+    answers = Answers()
     if mongodb_uri is None:
         yield answers
         return
 
-    def keep_asking() -> None:
+    def keep_asking(ended: threading.Event) -> None:
         while not ended.wait(PROBE_SECONDS):
             try:
                 began = time.perf_counter()
@@ -282,20 +280,14 @@ def _asked(mongodb_uri: str | None) -> Iterator[Answers]:
             inside, count = (sum(float(each[name]) for each in kinds) for name in ("latency", "ops"))
             answers.rows.append((clock.now(), ping, inside, count))
 
-    with MongoClient[dict[str, Any]](mongodb_uri, timeoutMS=TIMEOUT_MS) as client:
-        thread = threading.Thread(target=keep_asking, daemon=True)
-        thread.start()
-        try:
-            yield answers
-        finally:
-            ended.set()
-            thread.join()
+    with MongoClient[dict[str, Any]](mongodb_uri, timeoutMS=TIMEOUT_MS) as client, meanwhile(keep_asking):
+        yield answers
 
 
 def _mongodb_behind(url: str) -> str | None:
     """The address of the mongod of this machine that the server is connected to, if there is one."""
-    for mongod in machine.behind(url).roles["mongod"]:
-        for port in machine.listening_ports(mongod):
+    for mongod in watch.behind(url).roles["mongod"]:
+        for port in watch.listening_ports(mongod):
             return f"mongodb://127.0.0.1:{port}/?directConnection=true"
     return None
 

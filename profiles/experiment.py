@@ -14,13 +14,13 @@ from typing import Any
 
 import pandas as pd
 
+from harness.servers import Server
 from loadtests import ingest
 from loadtests.experiment import Variants, database, in_turn, new_folder, servers
 from loadtests.intervals import Difference, paired_difference, paired_ratio
 from loadtests.run import Load, run
 from profiles import stacks
 from profiles.record import ProfilerError, record
-from server.launch import RunningServer
 
 SYSTEM = "system calls"
 WAITING = "waiting"
@@ -161,7 +161,7 @@ def profile(
     return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
 
 
-def profile_run(server: RunningServer, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
+def profile_run(server: Server, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
     """Load `server` and record it meanwhile; a run folder with the recording in it.
 
     It is in `profile.raw` and, for https://www.speedscope.app, in `profile.speedscope.json`; `profile.json` tells

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from loadtests import clock
+from harness import clock
 
 RATE = 100
 GRACE_SECONDS = 20.0

@@ -16,12 +16,12 @@ import click
 import pandas as pd
 import psutil
 
-from loadtests import ingest, machine
+from harness.processes import descendants
+from harness.threads import meanwhile
+from loadtests import ingest, service
 from loadtests.experiment import METRICS, RATE, compare, database, new_folder
 from loadtests.run import Load, run
-from loadtests.sampling import meanwhile
 from profiles.experiment import profile
-from server import launch
 
 Score = tuple[pd.DataFrame, bool, str]
 
@@ -81,7 +81,7 @@ def stall(times: int | None = None) -> Score:
     with database() as place:
         for number in range(1, (times or RARE) + 1):
             folder = new_folder("stall")
-            with launch.running(**place) as server, _stands_still(server.pid, folder):
+            with service.running(**place) as server, _stands_still(server.pid, folder):
                 run(STALL_LOAD, server.url, folder, title="stall")
             summary = ingest.summary(folder)
             found = bool(abs(summary["p99_ms"] / expected - 1) <= 0.1)
@@ -105,7 +105,7 @@ def starved(times: int | None = None) -> Score:
     with database() as place:
         for number in range(1, (times or RARE) + 1):
             folder = new_folder("starved")
-            with launch.running(**place) as server, half_stopped(folder):
+            with service.running(**place) as server, half_stopped(folder):
                 run(Load("reads", rate=RATE), server.url, folder, title="starved")
             summary = ingest.summary(folder)
             rows.append(
@@ -193,7 +193,7 @@ def half_stopped(folder: Path) -> Iterator[None]:
 
 def _locusts(folder: Path) -> list[psutil.Process]:
     """Our own Locust, which was told to write into `folder`."""
-    started = machine.with_children([psutil.Process()])[1:]
+    started = descendants([psutil.Process()])[1:]
     found = []
     for process in started:
         with suppress(psutil.Error):

@@ -3,14 +3,18 @@
 import errno
 import re
 import socket
+import sys
 from typing import Any
 
 import click
 from tornado.netutil import bind_sockets
 
-from server import launch, mongod
+from harness import processes
+from harness.mongod import MongodError
+from harness.options import MongodbOptions, mongodb_options
+from harness.processes import ProgramError
 from server.messages import StoreUnavailable
-from server.settings import Settings, flag, options
+from server.settings import DatabaseAddress, Settings, options
 from server.workers import serve
 
 EXAMPLES = """
@@ -23,21 +27,23 @@ Examples:
 
 
 @click.command(help=f"Run the message service until Ctrl-C.\n{EXAMPLES}")
+@mongodb_options
 @options()
-def command(**flags: Any) -> None:
+def command(mongodb_uri: str | None, database: str, data_dir: str, mongod: str | None, **flags: Any) -> None:
     settings = Settings(**flags)
+    mongodb = MongodbOptions(mongodb_uri, database, data_dir, mongod)
     sockets = _bind(settings)
     try:
-        with mongod.given_or_running(settings.mongodb_uri, settings.data_dir, settings.mongod) as uri:
-            if settings.mongodb_uri is None:
-                _migrate(uri, settings.database)
-            serve(settings, sockets, uri, lambda: _say_where(sockets))
-    except (mongod.MongodError, launch.LaunchError) as error:
+        with mongodb.running() as uri:
+            if mongodb_uri is None:
+                _migrate(uri, database)
+            serve(settings, DatabaseAddress(uri, database), sockets, lambda: _say_where(sockets))
+    except MongodError as error:
         raise click.ClickException(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(
-            f"no MongoDB answers at {_without_password(settings.mongodb_uri)} ({error}): "
-            f"start it, or correct {flag('mongodb_uri')}; without it the service runs its own"
+            f"no MongoDB answers at {_without_password(mongodb_uri)} ({error}): "
+            "start it, or correct --mongodb-uri; without it the service runs its own"
         ) from error
 
 
@@ -58,11 +64,11 @@ def _say_where(sockets: list[socket.socket]) -> None:
 
 
 def _migrate(uri: str, database: str) -> None:
-    """Bring the embedded database up to date. The service can do without: it reads what is there."""
+    """Bring the embedded database up to date; if that fails, go on: the service reads every version of the data."""
     try:
-        launch.migrate(uri, database)
-    except launch.LaunchError as error:
-        click.echo(f"{error}; serving it as it is", err=True)
+        processes.run([sys.executable, "-m", "migrations", "up", "--mongodb-uri", uri, "--database", database])
+    except ProgramError as error:
+        click.echo(f"the database could not be brought up to date: {error}; serving it as it is", err=True)
 
 
 def _without_password(mongodb_uri: str | None) -> str:

@@ -26,7 +26,7 @@ from server.integrations.background import Background
 from server.integrations.routes import integrations
 from server.messages import MessageService
 from server.recent import TailCache, reader
-from server.settings import Settings
+from server.settings import DatabaseAddress, Settings
 from server.store import Store
 from server.telemetry import InFlight, Metrics, log_to_stderr
 from server.timeline import Timeline
@@ -45,7 +45,7 @@ LIMITS: dict[str, Any] = {
 
 
 async def main(
-    settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]
+    settings: Settings, database: DatabaseAddress, sockets: list[socket.socket], listening: Callable[[], None]
 ) -> None:
     """Serve on `sockets` until asked to stop; `listening` is called when the first request can come.
 
@@ -55,7 +55,7 @@ async def main(
     in_flight = InFlight()
     metrics = Metrics(in_flight, lambda: service.waiting)
     show_numbers = settings.show_numbers == "on"
-    store = Store(mongodb_uri, settings.database, settings.driver, show_numbers, metrics.connection_wait.observe)
+    store = Store(database.uri, database.name, settings.driver, show_numbers, metrics.connection_wait.observe)
     timeline = Timeline(store)
     await timeline.start()
     log_pending(await store.data_version())

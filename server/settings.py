@@ -49,29 +49,6 @@ class Address(click.ParamType[str]):
         return text
 
 
-class MongodbUri(click.ParamType[str]):
-    """A MongoDB connection string. Its details are checked by the driver when it connects."""
-
-    name = "uri"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not str(value).startswith(("mongodb://", "mongodb+srv://")):
-            self.fail(f"{value!r} is not a MongoDB address: it starts with mongodb:// or mongodb+srv://", param, ctx)
-        return str(value)
-
-
-class DatabaseName(click.ParamType[str]):
-    """A name MongoDB takes for a database."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if not text or len(text.encode()) > 63 or set(text) & set('/\\. "$*<>:|?\0'):
-            self.fail(f"{text!r} is not a database name: 1 to 63 letters, digits, - or _", param, ctx)
-        return text
-
-
 ApiKeys = tuple[tuple[str, str], ...]
 
 
@@ -141,16 +118,20 @@ def secret(help: str) -> Any:
     return field(default=None, metadata={"help": f"{help} Better given as a variable.", "type": Secret()})
 
 
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """The MongoDB connection string and the name of the database in it."""
+
+    uri: str
+    name: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What one run of the service was asked to do. The defaults are the best configuration."""
 
     address: str = knob("127.0.0.1", "Address to listen on.", Address())
     port: int = knob(8000, "Port to listen on; 0 picks a free one.", click.IntRange(0, 65535))
-    mongodb_uri: str | None = knob(None, "MongoDB to use instead of an embedded one.", MongodbUri())
-    database: str = knob("backend_lab", "Database to keep the messages in.", DatabaseName())
-    data_dir: str = knob(".lab", "Where the embedded MongoDB keeps its files.", click.Path(file_okay=False))
-    mongod: str | None = knob(None, "The mongod program to run as the embedded MongoDB.", click.Path())
     driver: str = knob(
         "motor", "MongoDB driver: Motor, or the asyncio client of PyMongo.", click.Choice(["motor", "pymongo"])
     )
@@ -211,13 +192,6 @@ def variable(name: str) -> str:
     return "LAB_" + name.upper()
 
 
-def is_secret(name: str) -> bool:
-    """Whether the knob `name` belongs on no command line, and in no log."""
-    return next(
-        isinstance(each.metadata["type"], Secret | ApiKeysParam) for each in fields(Settings) if each.name == name
-    )
-
-
 class Option(click.Option):
     """An option for which an empty variable is a value. Click itself would take an empty secret for none."""
 
@@ -247,13 +221,3 @@ def options(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
-
-
-def from_environment() -> Settings:
-    """The settings that the LAB_ variables and the defaults give. Raises `click.UsageError` for bad ones."""
-
-    @click.command
-    @options()
-    def command(**_: Any) -> None: ...
-
-    return Settings(**command.make_context("environment", []).params)

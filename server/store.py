@@ -40,7 +40,6 @@ MAJORITY = ReadConcern("majority")
 UTC_TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 REFUSALS = {13, 18}  # Unauthorized, AuthenticationFailed
-NOT_YET_INITIALIZED = 94
 DUPLICATE_KEY = 11000
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 # Unnumbered documents have no `seq`, which sorts below every number.
@@ -286,54 +285,6 @@ class Store:
         if self._show_numbers or message.source != "sms":
             return message
         return replace(message, author=masked(message.author))
-
-
-async def drop_database(mongodb_uri: str, database: str) -> None:
-    """Delete a database and all that is in it."""
-    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(mongodb_uri)
-    try:
-        with _errors_translated():
-            await client.drop_database(database)
-    finally:
-        client.close()
-
-
-async def start_replica_set(address: str, name: str) -> None:
-    """Make the lone mongod at `address` ("host:port") the primary of a replica set of its own.
-
-    It may carry the set of an earlier run on another port: then only the address is changed. Returns
-    when it is primary. Raises `StoreUnavailable` when it does not get there.
-    """
-    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-        f"mongodb://{address}/?directConnection=true",
-        serverSelectionTimeoutMS=30_000,
-        # MongoDB hangs up on whoever watches it while its address is changed, and the driver takes that for the end of
-        # all connections, also of the one that waits for the change.
-        serverMonitoringMode="poll",
-    )
-    member = {"_id": 0, "host": address}
-    try:
-        with _errors_translated():
-            try:
-                config = (await client.admin.command("replSetGetConfig"))["config"]
-            except errors.OperationFailure as error:
-                if error.code != NOT_YET_INITIALIZED:
-                    raise
-                await client.admin.command("replSetInitiate", {"_id": name, "members": [member]})
-            else:
-                if config["members"][0]["host"] != address:
-                    config |= {"members": [member], "version": config["version"] + 1}
-                    await client.admin.command("replSetReconfig", config, force=True)
-        with _errors_translated():
-            primary: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-                f"mongodb://{address}/?replicaSet={name}", serverSelectionTimeoutMS=30_000
-            )
-            try:
-                await primary.admin.command("ping")
-            finally:
-                primary.close()
-    finally:
-        client.close()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import uvloop
 
 from server.app import DRAIN_SECONDS, asked_to_stop, main
 from server.messages import StoreUnavailable
-from server.settings import Settings
+from server.settings import DatabaseAddress, Settings
 from server.telemetry import log_to_stderr
 
 # A worker that dies as soon as it starts is not started again and again at full speed.
@@ -31,29 +31,31 @@ PAUSE_SECONDS = 1.0
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def serve(settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]) -> None:
+def serve(
+    settings: Settings, database: DatabaseAddress, sockets: list[socket.socket], listening: Callable[[], None]
+) -> None:
     """Serve with as many processes as `settings` say, until asked to stop. Raises `StoreUnavailable`."""
     if settings.workers == 1:
-        _serve_alone(settings, sockets, mongodb_uri, listening)
+        _serve_alone(settings, database, sockets, listening)
     else:
-        asyncio.run(_Workers(settings, sockets, mongodb_uri).serve(listening))
+        asyncio.run(_Workers(settings, database, sockets).serve(listening))
 
 
 def _serve_alone(
-    settings: Settings, sockets: list[socket.socket], mongodb_uri: str, listening: Callable[[], None]
+    settings: Settings, database: DatabaseAddress, sockets: list[socket.socket], listening: Callable[[], None]
 ) -> None:
     if settings.allow_profiling == "on":
         _allow_profiling()
     loop = uvloop.new_event_loop if settings.event_loop == "uvloop" else None
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(main(settings, sockets, mongodb_uri, listening))
+        runner.run(main(settings, database, sockets, listening))
 
 
 class _Workers:
-    def __init__(self, settings: Settings, sockets: list[socket.socket], mongodb_uri: str) -> None:
+    def __init__(self, settings: Settings, database: DatabaseAddress, sockets: list[socket.socket]) -> None:
         self._settings = settings
         self._sockets = sockets
-        self._mongodb_uri = mongodb_uri
+        self._database = database
         self._running: set[SpawnProcess] = set()
 
     async def serve(self, listening: Callable[[], None]) -> None:
@@ -74,7 +76,7 @@ class _Workers:
         """A worker that serves. Raises `StoreUnavailable` if it cannot."""
         settings = replace(self._settings, until_stdin_closes="off")
         ours, theirs = SPAWN.Pipe(duplex=False)
-        worker = SPAWN.Process(target=_work, args=(settings, self._sockets, self._mongodb_uri, theirs))
+        worker = SPAWN.Process(target=_work, args=(settings, self._database, self._sockets, theirs))
         worker.start()
         self._running.add(worker)
         theirs.close()
@@ -116,14 +118,14 @@ class _Workers:
 
 def _work(
     settings: Settings,
+    database: DatabaseAddress,
     sockets: list[socket.socket],
-    mongodb_uri: str,
     parent: "multiprocessing.connection.Connection[str | None, None]",
 ) -> None:
     """What a worker does: tells `parent` when it serves (None), or why it cannot."""
     _stop_with_parent()
     try:
-        _serve_alone(settings, sockets, mongodb_uri, lambda: parent.send(None))
+        _serve_alone(settings, database, sockets, lambda: parent.send(None))
     except StoreUnavailable as error:
         parent.send(str(error))
         sys.exit(1)

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
+from harness import mongod
+from harness.servers import Server
+from loadtests import service
 from migrations import runner
-from server import launch, mongod
-from server.launch import RunningServer
 from tests.processes import children, using
 from tests.waiting import eventually
 
 pytest.register_assert_rewrite("tests.commands", "tests.server.answers")
 
-StartServer = Callable[..., RunningServer]
+StartServer = Callable[..., Server]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,16 +96,16 @@ def start_server(mongodb_uri: str, migrated: runner.Database, tmp_path: Path) ->
     """Start a server on the test's own database, with the settings given by name."""
     with ExitStack() as servers:
 
-        def start(**settings: object) -> RunningServer:
+        def start(**settings: object) -> Server:
             log = tmp_path / f"server-{uuid.uuid4().hex}.log"
             place = {"mongodb_uri": mongodb_uri, "database": migrated.name}
-            return servers.enter_context(launch.running(log, **place | settings))
+            return servers.enter_context(service.running(log, **place | settings))
 
         yield start
 
 
 @pytest.fixture
-def server(start_server: StartServer) -> RunningServer:
+def server(start_server: StartServer) -> Server:
     """A server with default settings on the test's own database."""
     return start_server()
 
@@ -122,10 +123,10 @@ def shared_db(mongodb_uri: str) -> Iterator[runner.Database]:
 @pytest.fixture(scope="module")
 def shared_server(
     mongodb_uri: str, shared_db: runner.Database, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningServer]:
+) -> Iterator[Server]:
     """One server on `shared_db`, for tests that do not mind what others have stored. It logs requests."""
     log = tmp_path_factory.mktemp("server") / "server.log"
-    with launch.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on") as server:
+    with service.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on") as server:
         yield server
 
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ def children() -> list[psutil.Process]:
 
 def guard_of(data_dir: Path) -> psutil.Process:
     """The guard of the embedded MongoDB in `data_dir`."""
-    (guard,) = [each for each in using(data_dir) if "server.mongod" in each.info["cmdline"]]
+    (guard,) = [each for each in using(data_dir) if "harness.mongod" in each.info["cmdline"]]
     return guard
 
 
@@ -60,10 +59,3 @@ def stopped(process: psutil.Process) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGCONT)
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

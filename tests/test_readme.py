@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
+from harness.servers import Server
 from notebooks import lab
-from server.launch import RunningServer
 from server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def parse(module: str, words: list[str]) -> None:
         command.make_context(module, words).close()
 
 
-def run(line: str, server: RunningServer) -> str:
+def run(line: str, server: Server) -> str:
     """Run a line in a shell that, as zsh does, refuses a pattern which matches no file."""
     line = line.replace("python ", f"{shlex.quote(sys.executable)} ", 1).replace(URL, server.url)
     ended = subprocess.run(
@@ -74,18 +74,18 @@ def test_the_flags_it_tells_to_try_are_the_servers(flags: str) -> None:
 
 
 @pytest.mark.parametrize("line", beginning_with("python -m client ", SHELL))
-def test_its_client_examples_run(line: str, shared_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_client_examples_run(line: str, shared_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_URL", shared_server.url)
     run(line, shared_server)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("line", beginning_with("curl ", SHELL))
-def test_its_curl_examples_run(line: str, shared_server: RunningServer) -> None:
+def test_its_curl_examples_run(line: str, shared_server: Server) -> None:
     assert "messages" in json.loads(run(line, shared_server))
 
 
-def test_its_python_example_runs(shared_server: RunningServer) -> None:
+def test_its_python_example_runs(shared_server: Server) -> None:
     (example,) = PYTHON
     command = [sys.executable, "-c", example.replace(URL, shared_server.url)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)

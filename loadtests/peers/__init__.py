@@ -2,3 +2,34 @@
 
 Each is one file, written as its framework's own tutorial does it, and made no slower and no faster.
 """
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import servers
+from harness.processes import ProgramError
+
+UVICORN = ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log")
+# One process with the threads that gunicorn's documentation begins with, 2 to 4 for each core.
+GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", "--threads", "4", "--no-control-socket")
+# What runs each peer, after `python -m`.
+COMMANDS = {
+    "fastapi_mongodb": (*UVICORN, "loadtests.peers.fastapi_mongodb:app"),
+    "fastapi_constant": (*UVICORN, "loadtests.peers.fastapi_constant:app"),
+    "flask_sqlite": (*GUNICORN, "loadtests.peers.flask_sqlite:create_app()"),
+    "tornado_constant": ("loadtests.peers.tornado_constant", "{port}"),
+}
+
+
+@contextmanager
+def running(peer: str, log: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """One of COMMANDS while the block runs; gives its address. Its output goes to `log`. Raises `ProgramError`."""
+    command = [sys.executable, "-m", *COMMANDS[peer]]
+    try:
+        server = servers.start(command, log, ready="/messages", environment=environment)
+    except ProgramError as error:
+        raise ProgramError(f"{peer} did not start: {error}") from error
+    with servers.stopped_afterwards(server):
+        yield server.url

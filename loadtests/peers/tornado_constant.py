@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import tornado.web
@@ -17,12 +18,11 @@ class MessageList(tornado.web.RequestHandler):
         self.write(BODY)
 
 
-async def main() -> None:
-    sockets = bind_sockets(0, "127.0.0.1")
+async def main(port: int) -> None:
+    sockets = bind_sockets(port, "127.0.0.1")
     HTTPServer(tornado.web.Application([("/messages", MessageList)])).add_sockets(sockets)
-    print(f"listening on http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1])))

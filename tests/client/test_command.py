@@ -8,19 +8,19 @@ import pytest
 
 from client import MessageClient
 from client.__main__ import command
+from harness.ports import free_port
+from harness.servers import Server
 from server import __version__
-from server.launch import RunningServer
 from tests.commands import complaint, run
 from tests.conftest import StartServer
 from tests.in_process import invoke
-from tests.processes import free_port
 from tests.strange_servers import answering, http
 
 FIELDS = {"id", "text", "author", "created_at", "reply_to", "source", "seq"}
 
 
 @pytest.fixture
-def url(shared_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(shared_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """The service, which LAB_URL names too."""
     monkeypatch.setenv("LAB_URL", shared_server.url)
     return shared_server.url

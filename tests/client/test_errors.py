@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from client import ClientError, MessageClient, NotFound, Refused, ServiceUnavailable, TooMany
-from server import launch, mongod
-from server.launch import RunningServer
+from harness import mongod
+from harness.ports import free_port
+from harness.servers import Server
+from loadtests import service
 from tests.conftest import StartServer
-from tests.processes import free_port, mongod_of
+from tests.processes import mongod_of
 from tests.strange_servers import answering, http, silent
 
 # The first error is to be seen, not the last; tests/client/test_verbs.py has what is tried again.
@@ -45,7 +47,7 @@ def test_the_database_is_away(data_dir: Path, tmp_path: Path) -> None:
     with mongod.running(data_dir) as uri:
         impatient = f"{uri}&timeoutMS=500"
         with (
-            launch.running(tmp_path / "server.log", mongodb_uri=impatient, cache="off") as server,
+            service.running(tmp_path / "server.log", mongodb_uri=impatient, cache="off") as server,
             asking(server.url) as client,
         ):
             assert client.recent() == []
@@ -88,9 +90,7 @@ def test_an_address_that_cannot_be_asked(url: str) -> None:
     ("text", "author", "fields"),
     [("", None, ["text"]), (" ", None, ["text"]), ("x" * 4001, "x" * 81, ["text", "author"])],
 )
-def test_a_refusal_names_the_fields(
-    shared_server: RunningServer, text: str, author: str | None, fields: list[str]
-) -> None:
+def test_a_refusal_names_the_fields(shared_server: Server, text: str, author: str | None, fields: list[str]) -> None:
     with asking(shared_server.url) as client, pytest.raises(Refused) as refused:
         client.send(text, author)
     assert refused.value.status == 400
@@ -100,7 +100,7 @@ def test_a_refusal_names_the_fields(
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_a_limit_out_of_range_is_refused(shared_server: RunningServer, limit: int) -> None:
+def test_a_limit_out_of_range_is_refused(shared_server: Server, limit: int) -> None:
     with asking(shared_server.url) as client, pytest.raises(Refused) as refused:
         client.recent(limit)
     assert refused.value.status == 400
@@ -139,7 +139,7 @@ def test_a_proxy_may_say_when_to_come_back_as_a_date() -> None:
     assert refused.value.retry_after >= 0
 
 
-def test_what_was_refused_is_not_stored(shared_server: RunningServer) -> None:
+def test_what_was_refused_is_not_stored(shared_server: Server) -> None:
     with asking(shared_server.url) as client:
         sent = client.send("hello")
         with pytest.raises(Refused):

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from client import Message, MessageClient
+from harness.servers import Server
 from migrations.runner import Database
 from server import __version__
-from server.launch import RunningServer
 
 DOCUMENT = {
     "id": "5f" * 12,
@@ -25,7 +25,7 @@ MESSAGE = Message("5f" * 12, "hello", "mia", datetime(2024, 2, 29, 12, 0, 0, 123
 
 
 @pytest.fixture
-def client(shared_server: RunningServer) -> Iterator[MessageClient]:
+def client(shared_server: Server) -> Iterator[MessageClient]:
     with MessageClient(shared_server.url) as client:
         yield client
 
@@ -67,12 +67,12 @@ def test_recent_is_newest_first_and_as_many_as_asked_for(client: MessageClient) 
     assert [message.text for message in client.recent()] == newest[:20]
 
 
-def test_a_slash_at_the_end_of_the_address_does_not_matter(shared_server: RunningServer) -> None:
+def test_a_slash_at_the_end_of_the_address_does_not_matter(shared_server: Server) -> None:
     with MessageClient(shared_server.url + "/") as client:
         assert client.send("hello") in client.recent()
 
 
-def test_a_session_of_ones_own_is_used(shared_server: RunningServer) -> None:
+def test_a_session_of_ones_own_is_used(shared_server: Server) -> None:
     seen: list[str] = []
     with requests.Session() as session:
         session.hooks["response"].append(

@@ -1,11 +1,11 @@
 """A client of the first version still works against today's service."""
 
 from client import MessageClient
-from server.launch import RunningServer
+from harness.servers import Server
 from tests.client.old_client import OldClient, OldMessage
 
 
-def test_an_old_client_sends_and_reads_as_ever(server: RunningServer) -> None:
+def test_an_old_client_sends_and_reads_as_ever(server: Server) -> None:
     old = OldClient(server.url)
     with MessageClient(server.url) as new:
         id = old.send("sent by the old one")

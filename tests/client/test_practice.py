@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from server.launch import RunningServer
+from harness.ports import free_port
+from harness.servers import Server
 from tests.commands import complaint, run
 from tests.conftest import StartServer
-from tests.processes import free_port
 
 
 @pytest.fixture
-def practice(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+def practice(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A service set up as the README says, and the same variables for the client."""
     monkeypatch.setenv("LAB_TWILIO_AUTH_TOKEN", "practice")
     monkeypatch.setenv("LAB_SLACK_SIGNING_SECRET", "practice")
@@ -29,12 +29,12 @@ def said(*arguments: str) -> str:
     return ended.stdout
 
 
-def newest(server: RunningServer) -> tuple[str, str, str]:
+def newest(server: Server) -> tuple[str, str, str]:
     message = requests.get(f"{server.url}/messages", params={"limit": 1}).json()["messages"][0]
     return message["text"], message["author"], message["source"]
 
 
-def test_sms(practice: RunningServer) -> None:
+def test_sms(practice: Server) -> None:
     assert "nothing back" in said("sms", "--from", "+15005550006", "on my way")
     assert newest(practice) == ("on my way", "+•••••••0006", "sms")
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_sms(practice: RunningServer) -> None:
     assert len(requests.get(f"{practice.url}/messages").json()["messages"]) == 2
 
 
-def test_slack(practice: RunningServer) -> None:
+def test_slack(practice: Server) -> None:
     said("slack", "/msg send a & b <c>", "--user", "mia")
     assert newest(practice) == ("a & b <c>", "mia", "slack")
     shown = said("slack", "/msg list 5").splitlines()
@@ -54,7 +54,7 @@ def test_slack(practice: RunningServer) -> None:
     assert newest(practice) == ("hello everybody", "UJOE", "slack")
 
 
-def test_refusals_are_one_line(practice: RunningServer) -> None:
+def test_refusals_are_one_line(practice: Server) -> None:
     assert "LAB_TWILIO_AUTH_TOKEN" in complaint(run("client", "sms", "x", "--twilio-auth-token", "wrong"), 1)
     assert "LAB_SLACK_SIGNING_SECRET" in complaint(run("client", "slack", "/msg", "--slack-signing-secret", "wrong"), 1)
     nobody = f"http://127.0.0.1:{free_port()}"

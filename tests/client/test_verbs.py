@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from client import MessageClient, NotFound, ServiceUnavailable, TooMany
-from server.launch import RunningServer
+from harness.servers import Server
 from tests.conftest import StartServer
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[MessageClient]:
+def client(server: Server) -> Iterator[MessageClient]:
     with MessageClient(server.url) as client:
         yield client
 

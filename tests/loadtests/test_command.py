@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from client import MessageClient
-from loadtests import ingest
+from harness.ports import free_port
+from harness.servers import Server
+from loadtests import ingest, service
 from loadtests.__main__ import TITLES, command
 from migrations.runner import Database
-from server import launch
-from server.launch import RunningServer
 from tests.commands import complaint, run
 from tests.in_process import invoke
-from tests.processes import free_port
 from tests.strange_servers import answering, http
 
 SHORT = ["--users", "2", "--seconds", "1", "--warmup", "0", "--rate", "20"]
@@ -24,7 +23,7 @@ def not_json(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 
 
-def test_the_figures_as_text(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_the_figures_as_text(shared_server: Server, tmp_path: Path) -> None:
     place = ["--url", f"{shared_server.url}/", "--folder", tmp_path / "run"]
     ended = invoke(command, "run", "mixed", *SHORT, *place)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -44,7 +43,7 @@ def refused(
     directory = tmp_path_factory.mktemp("refused")
     place = {"mongodb_uri": mongodb_uri, "database": shared_db.name}
     with (
-        launch.running(directory / "server.log", write_limit="1/hour", **place) as server,
+        service.running(directory / "server.log", write_limit="1/hour", **place) as server,
         MessageClient(server.url) as client,
     ):
         client.send("the only one that is admitted")
@@ -79,13 +78,13 @@ def test_the_figures_as_json_even_where_there_are_none(
 # What is not run.
 
 
-def test_a_folder_that_exists_is_not_written_to(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_a_folder_that_exists_is_not_written_to(shared_server: Server, tmp_path: Path) -> None:
     place = ["--url", shared_server.url, "--folder", tmp_path]
     assert str(tmp_path) in complaint(invoke(command, "run", "reads", *place), 2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_named(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(shared_server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = ["--url", shared_server.url, "--folder", tmp_path / "file" / "run"]
     assert str(tmp_path / "file") in complaint(invoke(command, "run", "reads", *place), 1)

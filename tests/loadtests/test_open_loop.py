@@ -2,11 +2,11 @@
 
 import math
 
+from harness.ports import free_port
+from harness.servers import Server
 from loadtests import open_loop
 from loadtests.open_loop import LATE_MS, Offered, Sent
-from server.launch import RunningServer
 from tests.conftest import StartServer
-from tests.processes import free_port
 from tests.strange_servers import answering, http
 
 
@@ -15,7 +15,7 @@ def offer(url: str, rate: float, key: str | None = None) -> Offered:
     return open_loop.run(open_loop.offer(address, open_loop.post(address, key), rate, seconds=0.5, warmup=0.2))
 
 
-def test_every_request_that_is_due_is_sent_and_answered(shared_server: RunningServer) -> None:
+def test_every_request_that_is_due_is_sent_and_answered(shared_server: Server) -> None:
     offered = offer(shared_server.url, rate=40)
     assert [each.status for each in offered.requests] == [201] * 20
     assert offered.per_s(201) == 40

@@ -7,8 +7,8 @@ import psutil
 import pytest
 import requests
 
-from loadtests.peers import launch
-from loadtests.peers.launch import PeerError
+from harness.processes import ProgramError
+from loadtests import peers
 from migrations.runner import Database
 from tests.waiting import eventually
 
@@ -30,12 +30,12 @@ def variables(mongodb_uri: str, db: Database, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, variables: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    with launch.running(request.param, tmp_path / "peer.log", variables) as address:
+    with peers.running(request.param, tmp_path / "peer.log", variables) as address:
         yield f"{address}/messages"
 
 
 def test_every_peer_is_tested() -> None:
-    assert {*DATABASES, *CONSTANTS} == set(launch.COMMANDS)
+    assert {*DATABASES, *CONSTANTS} == set(peers.COMMANDS)
 
 
 @pytest.mark.parametrize("url", DATABASES, indirect=True)
@@ -70,7 +70,7 @@ def test_a_peer_ends_with_its_block_even_if_that_fails(peer: str, variables: dic
     started: set[psutil.Process] = set()
 
     def fail_while_it_runs() -> None:
-        with launch.running(peer, tmp_path / "peer.log", variables):
+        with peers.running(peer, tmp_path / "peer.log", variables):
             started.update(set(psutil.Process().children(recursive=True)) - before)
             raise ZeroDivisionError
 
@@ -83,7 +83,7 @@ def test_a_peer_ends_with_its_block_even_if_that_fails(peer: str, variables: dic
 def test_a_peer_that_cannot_start_says_why(variables: dict[str, str], tmp_path: Path) -> None:
     variables["BODY"] = str(tmp_path / "nothing-here")
     with (
-        pytest.raises(PeerError, match=r"tornado_constant did not start: .*nothing-here"),
-        launch.running("tornado_constant", tmp_path / "peer.log", variables),
+        pytest.raises(ProgramError, match=r"(?s)tornado_constant did not start: .*nothing-here"),
+        peers.running("tornado_constant", tmp_path / "peer.log", variables),
     ):
         pass

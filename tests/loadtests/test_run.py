@@ -15,10 +15,12 @@ import psutil
 import pytest
 import requests
 
-from loadtests import ingest, machine
+from harness import watch
+from harness.ports import free_port
+from harness.servers import Server
+from loadtests import ingest
 from loadtests.run import Load, RunError, run
-from server.launch import RunningServer
-from tests.processes import free_port, stopped, using
+from tests.processes import stopped, using
 from tests.waiting import eventually
 
 MIXED = Load("mixed", users=4, seconds=0.75, warmup=0.25)
@@ -26,7 +28,7 @@ RATE, USERS = 20.0, 8
 
 
 @pytest.fixture(scope="module")
-def mixed(shared_server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mixed(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one short run, which several tests look at."""
     folder = tmp_path_factory.mktemp("runs") / "mixed"
     return run(MIXED, shared_server.url, folder, settings={"cache": "ttl"})
@@ -35,11 +37,11 @@ def mixed(shared_server: RunningServer, tmp_path_factory: pytest.TempPathFactory
 # Who takes part.
 
 
-def test_the_server_and_its_mongod_are_found_and_nobody_else(shared_server: RunningServer) -> None:
+def test_the_server_and_its_mongod_are_found_and_nobody_else(shared_server: Server) -> None:
     with requests.Session() as caller:
         # A caller that is connected, as Locust is: not to be taken for the server.
         caller.get(f"{shared_server.url}/readyz")
-        roles = machine.behind(shared_server.url).roles
+        roles = watch.behind(shared_server.url).roles
     assert [process.pid for process in roles["server"]] == [shared_server.pid]
     assert [process.name() for process in roles["mongod"]] == ["mongod"]
 
@@ -63,7 +65,7 @@ def test_the_folder_holds_locusts_own_files_and_ours(mixed: Path) -> None:
     }
 
 
-def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: RunningServer) -> None:
+def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Server) -> None:
     record = ingest.record(mixed)
     assert set(record) == {
         "command",
@@ -134,7 +136,7 @@ def test_without_a_rate_a_request_is_due_when_it_is_sent(mixed: Path) -> None:
 
 
 def test_requests_are_due_at_a_constant_rate_and_late_while_the_server_stands_still(
-    start_server: Callable[..., RunningServer], tmp_path: Path
+    start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     server, folder = start_server(), tmp_path / "run"
     load = Load("reads", users=2, seconds=2.0, warmup=0.0, rate=50, fast=True)
@@ -155,7 +157,7 @@ def test_requests_are_due_at_a_constant_rate_and_late_while_the_server_stands_st
     assert (rows["from_due_ms"] > 250).sum() >= 10
 
 
-def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., Server], tmp_path: Path) -> None:
     load = Load("writes", users=1, seconds=1.0, warmup=0.0, rate=50_000, fast=True)
     folder = run(load, start_server().url, tmp_path / "run")
     summary = ingest.summary(folder)
@@ -163,7 +165,7 @@ def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., 
     assert len(ingest.measured(folder)) == pytest.approx(50_000, rel=0.001)
 
 
-def test_locust_in_several_processes_keeps_one_log(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_locust_in_several_processes_keeps_one_log(shared_server: Server, tmp_path: Path) -> None:
     load = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40, locust=("--processes", "2"))
     folder = run(load, shared_server.url, tmp_path / "run")
     assert set(ingest.generator(folder)["worker"]) == {0, 1}
@@ -173,7 +175,7 @@ def test_locust_in_several_processes_keeps_one_log(shared_server: RunningServer,
     assert len(ingest.record(folder)["processes"]["locust"]) == 3
 
 
-def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., RunningServer], tmp_path: Path) -> None:
+def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., Server], tmp_path: Path) -> None:
     server, folder = start_server(), tmp_path / "run"
 
     def die() -> None:
@@ -243,7 +245,7 @@ def test_an_impossible_load_is_refused(wrong: dict[str, Any], blamed: str) -> No
 
 
 def test_a_locust_that_does_not_start_is_quoted(
-    shared_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCUST_LOGLEVEL", "nonsense")
     with pytest.raises(RunError, match=r"exit code 2: .*loglevel"):
@@ -251,7 +253,7 @@ def test_a_locust_that_does_not_start_is_quoted(
 
 
 @pytest.mark.parametrize("folder", ["file", "file/inside", "x" * 300])
-def test_a_folder_that_cannot_be_made_is_named(shared_server: RunningServer, tmp_path: Path, folder: str) -> None:
+def test_a_folder_that_cannot_be_made_is_named(shared_server: Server, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=folder):
         run(MIXED, shared_server.url, tmp_path / folder)
@@ -263,7 +265,7 @@ def test_a_folder_that_cannot_be_made_is_named(shared_server: RunningServer, tmp
     ids=["Ctrl-C in a terminal", "Ctrl-C in a notebook", "SIGTERM"],
 )
 def test_who_is_stopped_leaves_no_locust_behind(
-    shared_server: RunningServer, tmp_path: Path, send: Callable[[int, int], None], number: signal.Signals
+    shared_server: Server, tmp_path: Path, send: Callable[[int, int], None], number: signal.Signals
 ) -> None:
     """A terminal sends Ctrl-C to the whole process group, a notebook to its kernel alone."""
     folder = tmp_path / "run"

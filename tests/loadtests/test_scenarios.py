@@ -3,6 +3,7 @@
 import pytest
 
 from client import MessageClient
+from harness.servers import Server
 from loadtests.scenarios import (
     SCENARIOS,
     Behaviour,
@@ -15,7 +16,6 @@ from loadtests.scenarios import (
     send_message,
     turns,
 )
-from server.launch import RunningServer
 
 TURNS = {
     "reads": [read_recent],
@@ -40,12 +40,12 @@ def test_every_scenario_is_in_the_table_above() -> None:
 
 
 @pytest.mark.parametrize("behaviour", SCENARIOS["conversation"])
-def test_each_behaviour_of_a_conversation_works(shared_server: RunningServer, behaviour: Behaviour) -> None:
+def test_each_behaviour_of_a_conversation_works(shared_server: Server, behaviour: Behaviour) -> None:
     with MessageClient(shared_server.url) as client:
         behaviour(client)
 
 
-def test_a_reply_answers_what_was_read_last(server: RunningServer) -> None:
+def test_a_reply_answers_what_was_read_last(server: Server) -> None:
     prepare(server.url, 3)
     with MessageClient(server.url) as client:
         read_recent(client)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.ports import free_port
+from harness.servers import Server
 from loadtests import wrk
 from loadtests.wrk import WrkError
-from server.launch import RunningServer
-from tests.processes import free_port
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt-get install wrk")
 
@@ -81,13 +81,13 @@ def test_where_nobody_listens_it_says_what_wrk_said() -> None:
 @pytest.mark.parametrize(
     ("sends", "path"), [("read", "/messages"), ("post", "/messages"), ("mixed", "/messages?limit=2")]
 )
-def test_what_it_sends_is_accepted(shared_server: RunningServer, sends: str, path: str) -> None:
+def test_what_it_sends_is_accepted(shared_server: Server, sends: str, path: str) -> None:
     measured = wrk.run(f"{shared_server.url}{path}", seconds=1, connections=2, sends=sends)
     assert measured.void == ""
     assert measured.requests > 0
 
 
 @needs_wrk
-def test_what_is_not_found_is_void(shared_server: RunningServer) -> None:
+def test_what_is_not_found_is_void(shared_server: Server) -> None:
     measured = wrk.run(f"{shared_server.url}/nothing", seconds=1, connections=1)
     assert measured.void == f"{measured.requests} of {measured.requests} answers were not 2xx"

@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
+from harness.ports import free_port
 from migrations import runner
 from migrations.runner import Database
 from tests.commands import complaint, run
-from tests.processes import free_port
 
 NAMES = [step.name for step in runner.steps()]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
+from harness import mongod
+from harness.ports import free_port
 from migrations import runner, throttle
 from migrations.runner import Database, MigrationError
-from server import mongod
 from server.versions import EXPECTED
 from tests.commands import complaint, run
 from tests.migrations.databases import ODD, contents, old_messages
-from tests.processes import free_port
 from tests.waiting import eventually
 
 

@@ -12,11 +12,11 @@ import pytest
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from harness import mongod
 from migrations import lease as leases
 from migrations import runner
 from migrations.lease import LeaseLost
 from migrations.runner import Database, MigrationError, Options
-from server import mongod
 from tests.migrations.databases import ODD, contents, old_messages, runner_process
 from tests.processes import kill, mongod_of
 from tests.waiting import eventually

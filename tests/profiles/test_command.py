@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.ports import free_port
+from harness.servers import Server
 from profiles import stacks
 from profiles.__main__ import command
-from server.launch import RunningServer
 from tests.commands import complaint, run
 from tests.in_process import invoke
-from tests.processes import free_port
 
 
-def test_a_running_server_is_recorded(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_a_running_server_is_recorded(shared_server: Server, tmp_path: Path) -> None:
     raw = tmp_path / "new" / "profile.raw"
     ended = invoke(command, "record", "--url", shared_server.url, "--seconds", "1", "--raw", raw)
     assert ended.returncode == 0, ended.stderr
@@ -24,7 +24,7 @@ def test_a_running_server_is_recorded(shared_server: RunningServer, tmp_path: Pa
     assert raw.exists()
 
 
-def test_a_recording_as_json(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_a_recording_as_json(shared_server: Server, tmp_path: Path) -> None:
     raw = tmp_path / "profile.raw"
     ended = invoke(command, "record", "--url", shared_server.url, "--seconds", "1", "--raw", raw, "--json")
     assert ended.returncode == 0
@@ -45,7 +45,7 @@ def test_an_address_that_cannot_be_asked_is_named(tmp_path: Path, url: str) -> N
     assert url in complaint(invoke(command, "record", "--url", url, "--raw", tmp_path / "profile.raw"), 1)
 
 
-def test_a_file_that_cannot_be_written_is_named(shared_server: RunningServer, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(shared_server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     raw = tmp_path / "file" / "profile.raw"
     assert str(raw) in complaint(invoke(command, "record", "--url", shared_server.url, "--raw", raw), 1)

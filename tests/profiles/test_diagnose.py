@@ -8,15 +8,16 @@ from threading import Event
 import psutil
 import pytest
 
+from harness import mongod
+from harness.servers import Server
+from harness.threads import meanwhile
+from loadtests import service
 from loadtests.run import Load
-from loadtests.sampling import meanwhile
 from profiles import scores
 from profiles.diagnose import UNKNOWN, Evidence, checklist, diagnose, look
-from server import launch, mongod
-from server.launch import RunningServer
 from tests.processes import mongod_of
 
-StartServer = Callable[..., RunningServer]
+StartServer = Callable[..., Server]
 
 NAN = float("nan")
 CALM = Evidence(
@@ -106,7 +107,7 @@ def test_one_connection_for_all(start_server: StartServer, mongodb_uri: str, tmp
 def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
     """It stands still for five sixths of the time."""
     with mongod.running(data_dir) as uri:
-        launch.migrate(uri, "slow")
+        service.migrate(uri, "slow")
         slow = [psutil.Process(mongod_of(data_dir).pid)]
 
         def stop_again_and_again(ended: Event) -> None:
@@ -114,7 +115,7 @@ def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
                 with scores.stopped(slow):
                     ended.wait(0.1)
 
-        with launch.running(mongodb_uri=uri, database="slow") as server, meanwhile(stop_again_and_again):
+        with service.running(mongodb_uri=uri, database="slow") as server, meanwhile(stop_again_and_again):
             seen = look(Load("writes", seconds=2.0, warmup=0.5, fast=True), server.url, tmp_path / "run")
     assert seen.waited_for_database > 0.5
     assert seen.operation_ms > 10
@@ -123,7 +124,7 @@ def test_a_slow_mongod(data_dir: Path, tmp_path: Path) -> None:
     assert diagnose(replace(seen, generator="", server_cores=0.1, machine=0.5)).cause == "database"
 
 
-def test_a_starved_generator(server: RunningServer, tmp_path: Path) -> None:
+def test_a_starved_generator(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with scores.half_stopped(folder):
         seen = look(Load("reads", seconds=1.5, warmup=0.0, rate=40), server.url, folder)

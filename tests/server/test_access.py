@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from server.launch import RunningServer
+from harness.servers import Server
 from tests.conftest import StartServer
 from tests.server.answers import assert_problem
 
@@ -11,11 +11,11 @@ KEYS = "mia:a-key-of-mia,joe:a-key-of-joe"
 
 
 @pytest.fixture
-def closed(start_server: StartServer) -> RunningServer:
+def closed(start_server: StartServer) -> Server:
     return start_server(api_keys=KEYS)
 
 
-def ask(server: RunningServer, path: str, authorization: str | None = None) -> requests.Response:
+def ask(server: Server, path: str, authorization: str | None = None) -> requests.Response:
     return requests.get(server.url + path, headers={} if authorization is None else {"Authorization": authorization})
 
 
@@ -33,23 +33,23 @@ def ask(server: RunningServer, path: str, authorization: str | None = None) -> r
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/messages", "/metrics", "/messages/" + "0" * 24])
-def test_nobody_we_know_is_refused(closed: RunningServer, path: str, authorization: str | None) -> None:
+def test_nobody_we_know_is_refused(closed: Server, path: str, authorization: str | None) -> None:
     answer = ask(closed, path, authorization)
     assert_problem(answer, 401)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("authorization", ["Bearer a-key-of-mia", "bearer a-key-of-joe"])
-def test_a_caller_with_a_key_is_served(closed: RunningServer, authorization: str) -> None:
+def test_a_caller_with_a_key_is_served(closed: Server, authorization: str) -> None:
     assert ask(closed, "/messages", authorization).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json"])
-def test_probes_need_no_key(closed: RunningServer, path: str) -> None:
+def test_probes_need_no_key(closed: Server, path: str) -> None:
     assert ask(closed, path).status_code == 200
 
 
-def test_callers_do_not_share_idempotency_keys(closed: RunningServer) -> None:
+def test_callers_do_not_share_idempotency_keys(closed: Server) -> None:
     def post(key: str) -> requests.Response:
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "1"}
         return requests.post(f"{closed.url}/messages", json={"text": "mine"}, headers=headers)
@@ -58,6 +58,6 @@ def test_callers_do_not_share_idempotency_keys(closed: RunningServer) -> None:
     assert post("a-key-of-mia").headers["Idempotency-Replayed"] == "true"
 
 
-def test_keys_are_not_logged(closed: RunningServer) -> None:
+def test_keys_are_not_logged(closed: Server) -> None:
     ask(closed, "/messages", "Bearer a-key-of-mia")
     assert "a-key-of" not in closed.log.read_text()

@@ -5,8 +5,8 @@ import contextlib
 import pytest
 import requests
 
+from harness.servers import Server
 from server.admission import Admission, MovingWindow
-from server.launch import RunningServer
 from server.messages import OverLimit, Overloaded
 from tests.conftest import StartServer
 from tests.server.answers import assert_problem
@@ -131,16 +131,16 @@ def test_as_many_writes_may_wait_as_were_allowed_and_reads_never_wait() -> None:
 
 
 @pytest.fixture
-def limited(start_server: StartServer) -> RunningServer:
+def limited(start_server: StartServer) -> Server:
     """A server that admits three writes."""
     return start_server(write_limit="3/hour")
 
 
-def post(server: RunningServer) -> requests.Response:
+def post(server: Server) -> requests.Response:
     return requests.post(f"{server.url}/messages", json={"text": "hello"})
 
 
-def test_over_http_the_headers_count_down_and_then_refuse(limited: RunningServer) -> None:
+def test_over_http_the_headers_count_down_and_then_refuse(limited: Server) -> None:
     for remaining in (2, 1, 0):
         answer = post(limited)
         assert answer.status_code == 201
@@ -154,7 +154,7 @@ def test_over_http_the_headers_count_down_and_then_refuse(limited: RunningServer
     assert refused.headers["RateLimit-Policy"] == f'"writes";q=3;w={HOUR}'
 
 
-def test_reads_are_never_limited(limited: RunningServer) -> None:
+def test_reads_are_never_limited(limited: Server) -> None:
     while post(limited).status_code != 429:
         pass
     for path in ("/", "/messages", "/readyz", "/metrics"):
@@ -165,7 +165,7 @@ def test_reads_are_never_limited(limited: RunningServer) -> None:
     assert len(requests.get(f"{limited.url}/messages").json()["messages"]) == 3
 
 
-def test_without_a_limit_there_are_no_such_headers(server: RunningServer) -> None:
+def test_without_a_limit_there_are_no_such_headers(server: Server) -> None:
     answer = post(server)
     assert answer.status_code == 201
     assert not any(name.startswith("RateLimit") for name in answer.headers)

@@ -13,28 +13,29 @@ import psutil
 import pytest
 import requests
 
+from harness.ports import free_port
+from harness.servers import Server
+from loadtests import service
 from migrations.runner import Database
-from server import launch
-from server.launch import RunningServer
 from server.settings import Settings, flag, variable
 from tests.commands import complaint, run
 from tests.conftest import StartServer
-from tests.processes import free_port, kill, mongod_of, stopped, using
+from tests.processes import kill, mongod_of, stopped, using
 from tests.waiting import eventually
 
 
 @pytest.fixture
-def embedded(data_dir: Path, tmp_path: Path) -> Iterator[RunningServer]:
+def embedded(data_dir: Path, tmp_path: Path) -> Iterator[Server]:
     """A server on an embedded MongoDB of its own."""
-    with launch.running(tmp_path / "server.log", data_dir=data_dir) as server:
+    with service.running(tmp_path / "server.log", data_dir=data_dir) as server:
         yield server
 
 
-def post(server: RunningServer, text: str) -> requests.Response:
+def post(server: Server, text: str) -> requests.Response:
     return requests.post(f"{server.url}/messages", json={"text": text})
 
 
-def texts(server: RunningServer) -> set[str]:
+def texts(server: Server) -> set[str]:
     answer = requests.get(f"{server.url}/messages", params={"limit": 1000})
     return {message["text"] for message in answer.json()["messages"]}
 
@@ -109,13 +110,13 @@ def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 # Its life and its end.
 
 
-def test_ready_is_one_line_and_the_address_in_it_answers(server: RunningServer) -> None:
+def test_ready_is_one_line_and_the_address_in_it_answers(server: Server) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
     assert requests.get(f"{server.url}/readyz").status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_in_good_order_when_asked_to(embedded: RunningServer, data_dir: Path, number: signal.Signals) -> None:
+def test_it_ends_in_good_order_when_asked_to(embedded: Server, data_dir: Path, number: signal.Signals) -> None:
     embedded.process.send_signal(number)
     rest, _ = embedded.process.communicate()
     assert rest == b""
@@ -124,7 +125,7 @@ def test_it_ends_in_good_order_when_asked_to(embedded: RunningServer, data_dir: 
     assert not using(data_dir)
 
 
-def test_it_finishes_what_it_has_admitted(embedded: RunningServer, data_dir: Path) -> None:
+def test_it_finishes_what_it_has_admitted(embedded: Server, data_dir: Path) -> None:
     with ThreadPoolExecutor() as pool:
         with stopped(mongod_of(data_dir)):
             answer = pool.submit(post, embedded, "slow")
@@ -155,7 +156,7 @@ def test_it_sends_a_long_answer_to_its_end(start_server: StartServer, migrated: 
     assert server.process.wait(10) == 0
 
 
-def test_it_ends_in_time_though_its_database_is_dead(embedded: RunningServer, data_dir: Path) -> None:
+def test_it_ends_in_time_though_its_database_is_dead(embedded: Server, data_dir: Path) -> None:
     with ThreadPoolExecutor() as pool:  # several at once, so that it holds several connections
         assert {answer.status_code for answer in pool.map(lambda _: post(embedded, "hello"), range(10))} == {201}
     kill(mongod_of(data_dir))
@@ -181,7 +182,7 @@ def test_it_ends_at_once_when_standard_input_has_nothing(mongodb_uri: str, datab
     assert "Traceback" not in ended.stderr
 
 
-def test_kill_9_loses_no_acknowledged_message(embedded: RunningServer, data_dir: Path, tmp_path: Path) -> None:
+def test_kill_9_loses_no_acknowledged_message(embedded: Server, data_dir: Path, tmp_path: Path) -> None:
     acknowledged: set[str] = set()
 
     def post_until_it_dies() -> None:
@@ -195,9 +196,9 @@ def test_kill_9_loses_no_acknowledged_message(embedded: RunningServer, data_dir:
         eventually(lambda: len(acknowledged) >= 20)
         embedded.process.kill()
         posting.result()
-    with launch.running(tmp_path / "second.log", data_dir=data_dir) as second:
+    with service.running(tmp_path / "second.log", data_dir=data_dir) as second:
         assert acknowledged <= texts(second)
 
 
-def is_listening(server: RunningServer) -> bool:
+def is_listening(server: Server) -> bool:
     return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(server.pid).net_connections())

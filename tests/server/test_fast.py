@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from harness.servers import Server
+from loadtests import service
 from migrations.database import Database
-from server import launch
 from server.api import fast
-from server.launch import RunningServer
 from server.messages import Page
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
@@ -24,7 +24,7 @@ from tests.waiting import eventually
 POST_HEAD = "POST /messages HTTP/1.1\r\nHost: lab\r\nContent-Type: application/json\r\n"
 
 
-def exchange(server: RunningServer, *requests: str | bytes) -> list[tuple[int, dict[str, str], bytes, bool]]:
+def exchange(server: Server, *requests: str | bytes) -> list[tuple[int, dict[str, str], bytes, bool]]:
     """Send requests over one connection; gives the status, headers, body and whether the connection is to close."""
     host, port = server.url.removeprefix("http://").split(":")
     answers = []
@@ -57,15 +57,13 @@ def post(body: str | bytes, *headers: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pair(
-    mongodb_uri: str, shared_db: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[RunningServer, RunningServer]]:
+def pair(mongodb_uri: str, shared_db: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """A server with the fast path and one without, on the same messages."""
     folder = tmp_path_factory.mktemp("pair")
     place = {"mongodb_uri": mongodb_uri, "database": shared_db.name, "api_keys": "ada:key-of-ada"}
     with (
-        launch.running(folder / "fast.log", **place) as with_it,
-        launch.running(folder / "ordinary.log", fast_path="off", **place) as without,
+        service.running(folder / "fast.log", **place) as with_it,
+        service.running(folder / "ordinary.log", fast_path="off", **place) as without,
     ):
         for number in range(25):
             exchange(with_it, post(json.dumps({"text": f"number {number}"}), KEY))
@@ -130,7 +128,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_it_answers_as_the_application_does(pair: tuple[RunningServer, RunningServer], name: str) -> None:
+def test_it_answers_as_the_application_does(pair: tuple[Server, Server], name: str) -> None:
     (with_it,), (without,) = (exchange(each, SAME[name]) for each in pair)
     assert with_it[0] == without[0]
     assert set(with_it[1]) == set(without[1])
@@ -140,7 +138,7 @@ def test_it_answers_as_the_application_does(pair: tuple[RunningServer, RunningSe
 
 
 @pytest.mark.parametrize("body", ['{"text": "hello"}', '{"text": "grüße \\u2603", "author": "Ada"}'])
-def test_it_stores_as_the_application_does(pair: tuple[RunningServer, RunningServer], body: str) -> None:
+def test_it_stores_as_the_application_does(pair: tuple[Server, Server], body: str) -> None:
     answers = [exchange(each, post(body, KEY))[0] for each in pair]
     assert [status for status, *_ in answers] == [201, 201]
     assert set(answers[0][1]) == set(answers[1][1])
@@ -150,7 +148,7 @@ def test_it_stores_as_the_application_does(pair: tuple[RunningServer, RunningSer
     assert one == other
 
 
-def test_a_repeated_key_is_the_same_message_on_both_paths(pair: tuple[RunningServer, RunningServer]) -> None:
+def test_a_repeated_key_is_the_same_message_on_both_paths(pair: tuple[Server, Server]) -> None:
     request = post('{"text": "once"}', KEY, "Idempotency-Key: one of two paths")
     first, second = (exchange(each, request)[0] for each in pair)
     assert first[2] == second[2]
@@ -158,7 +156,7 @@ def test_a_repeated_key_is_the_same_message_on_both_paths(pair: tuple[RunningSer
     assert second[1]["idempotency-replayed"] == "true"
 
 
-def test_requests_follow_each_other_on_one_connection(pair: tuple[RunningServer, RunningServer]) -> None:
+def test_requests_follow_each_other_on_one_connection(pair: tuple[Server, Server]) -> None:
     lists, posts = get("/messages?limit=2", KEY), post('{"text": "x"}', KEY)
     mixed = [
         lists,
@@ -174,7 +172,7 @@ def test_requests_follow_each_other_on_one_connection(pair: tuple[RunningServer,
     assert statuses == [200, 201, 200, 200, 200, 201, 404, 200]
 
 
-def test_pipelined_requests_are_answered_in_order(pair: tuple[RunningServer, RunningServer]) -> None:
+def test_pipelined_requests_are_answered_in_order(pair: tuple[Server, Server]) -> None:
     host, port = pair[0].url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rb") as answers:
         connection.sendall(b"".join(get(f"/messages?limit={limit}", KEY).encode() for limit in (1, 2, 3)))
@@ -191,7 +189,7 @@ def test_who_asks_for_lists_of_every_length_fills_no_memory() -> None:
     assert len(path._prepared) <= fast.MOST_PREPARED
 
 
-def test_a_body_that_comes_in_pieces_is_one(pair: tuple[RunningServer, RunningServer]) -> None:
+def test_a_body_that_comes_in_pieces_is_one(pair: tuple[Server, Server]) -> None:
     host, port = pair[0].url.removeprefix("http://").split(":")
     request = post('{"text": "in pieces"}', KEY)
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -205,7 +203,7 @@ def test_a_body_that_comes_in_pieces_is_one(pair: tuple[RunningServer, RunningSe
 def test_both_count_and_log_what_they_answer(tmp_path: Path, mongodb_uri: str, shared_db: Any) -> None:
     place = {"mongodb_uri": mongodb_uri, "database": shared_db.name}
     log = tmp_path / "server.log"
-    with launch.running(log, access_log="on", **place) as server:
+    with service.running(log, access_log="on", **place) as server:
         exchange(
             server, get("/messages", "X-Request-ID: fast-one"), post('{"text": "secret"}', "X-Request-ID: fast-two")
         )
@@ -219,7 +217,7 @@ def test_both_count_and_log_what_they_answer(tmp_path: Path, mongodb_uri: str, s
 
 def test_it_refuses_over_the_limit(tmp_path: Path, mongodb_uri: str, shared_db: Any) -> None:
     place = {"mongodb_uri": mongodb_uri, "database": shared_db.name}
-    with launch.running(tmp_path / "server.log", client_limit="4/hour", write_limit="1/hour", **place) as server:
+    with service.running(tmp_path / "server.log", client_limit="4/hour", write_limit="1/hour", **place) as server:
         post_, get_ = post('{"text": "x"}'), get("/messages")
         answers = exchange(server, post_, post_, get_, get_, get_, get("/messages/" + "0" * 24), get("/healthz"))
     assert [status for status, *_ in answers] == [201, 429, 200, 200, 429, 429, 200]
@@ -232,7 +230,7 @@ def test_it_refuses_over_the_limit(tmp_path: Path, mongodb_uri: str, shared_db: 
 
 
 def test_writes_that_cannot_be_waited_for_are_refused_at_once(data_dir: Path, tmp_path: Path) -> None:
-    with launch.running(tmp_path / "server.log", data_dir=data_dir, max_waiting=3) as server:
+    with service.running(tmp_path / "server.log", data_dir=data_dir, max_waiting=3) as server:
         host, port = server.url.removeprefix("http://").split(":")
         with stopped(mongod_of(data_dir)), contextlib.ExitStack() as stack:
             for _ in range(3):

@@ -8,9 +8,11 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness import mongod
+from harness.servers import Server
+from loadtests import service
 from migrations.runner import Database
-from server import __version__, launch, mongod
-from server.launch import RunningServer
+from server import __version__
 from tests.conftest import StartServer
 from tests.processes import kill, mongod_of, stopped
 from tests.server.answers import assert_problem
@@ -19,14 +21,14 @@ from tests.waiting import eventually
 PATHS = ["/", "/messages", "/healthz", "/readyz", "/metrics", "/openapi.json"]
 
 
-def ask(server: RunningServer, path: str, method: str = "GET", **more: object) -> requests.Response:
+def ask(server: Server, path: str, method: str = "GET", **more: object) -> requests.Response:
     return requests.request(method, server.url + path, **more)
 
 
 # The front page.
 
 
-def test_the_front_page_greets_and_its_links_work(shared_server: RunningServer) -> None:
+def test_the_front_page_greets_and_its_links_work(shared_server: Server) -> None:
     said = ask(shared_server, "/").json()
     assert said["service"] == "backend-lab"
     assert said["version"] == __version__
@@ -35,7 +37,7 @@ def test_the_front_page_greets_and_its_links_work(shared_server: RunningServer) 
         assert ask(shared_server, link).status_code == 200
 
 
-def test_each_visit_is_stored_before_it_is_answered(server: RunningServer, migrated: Database) -> None:
+def test_each_visit_is_stored_before_it_is_answered(server: Server, migrated: Database) -> None:
     for visits in range(1, 6):
         assert ask(server, "/").status_code == 200
         assert migrated.visits.count_documents({}) == visits
@@ -46,13 +48,13 @@ def test_each_visit_is_stored_before_it_is_answered(server: RunningServer, migra
 
 @pytest.mark.parametrize("path", ["/nothing", "/messages/", "//", "/%FF", "/%00", "/\N{GRINNING FACE}"])
 @pytest.mark.parametrize("method", ["GET", "POST", "BREW"])
-def test_what_is_not_there_is_404(shared_server: RunningServer, path: str, method: str) -> None:
+def test_what_is_not_there_is_404(shared_server: Server, path: str, method: str) -> None:
     assert_problem(ask(shared_server, path, method), 404)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("path", PATHS)
-def test_what_cannot_be_done_is_405_and_names_what_can(shared_server: RunningServer, path: str, method: str) -> None:
+def test_what_cannot_be_done_is_405_and_names_what_can(shared_server: Server, path: str, method: str) -> None:
     answer = ask(shared_server, path, method)
     assert_problem(answer, 405)
     expected = {"GET", "HEAD", "POST"} if path == "/messages" else {"GET", "HEAD"}
@@ -60,7 +62,7 @@ def test_what_cannot_be_done_is_405_and_names_what_can(shared_server: RunningSer
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
-def test_head_is_get_without_the_body(shared_server: RunningServer, path: str) -> None:
+def test_head_is_get_without_the_body(shared_server: Server, path: str) -> None:
     get, head = ask(shared_server, path), ask(shared_server, path, "HEAD")
     assert head.status_code == get.status_code
     assert head.headers["Content-Type"] == get.headers["Content-Type"]
@@ -73,12 +75,12 @@ def test_head_is_get_without_the_body(shared_server: RunningServer, path: str) -
 
 @pytest.mark.parametrize("path", ["/", "/nothing"])
 @pytest.mark.parametrize("given", ["abc", "A1.b_c-d", "x" * 128])
-def test_a_sane_request_id_comes_back(shared_server: RunningServer, path: str, given: str) -> None:
+def test_a_sane_request_id_comes_back(shared_server: Server, path: str, given: str) -> None:
     assert ask(shared_server, path, headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "a,b", '{"a": 1}', "x" * 129, b"\xff"])
-def test_any_other_is_replaced(shared_server: RunningServer, given: str | bytes | None) -> None:
+def test_any_other_is_replaced(shared_server: Server, given: str | bytes | None) -> None:
     answers = [ask(shared_server, "/healthz", headers={"X-Request-ID": given}) for _ in range(2)]
     first, second = [answer.headers["X-Request-ID"] for answer in answers]
     assert re.fullmatch("[0-9a-f]{32}", first)
@@ -86,7 +88,7 @@ def test_any_other_is_replaced(shared_server: RunningServer, given: str | bytes 
 
 
 @pytest.mark.parametrize("path", ["/", "/readyz", "/healthz", "/metrics", "/nothing"])
-def test_server_timing_tells_database_from_the_rest(shared_server: RunningServer, path: str) -> None:
+def test_server_timing_tells_database_from_the_rest(shared_server: Server, path: str) -> None:
     timing = ask(shared_server, path).headers["Server-Timing"]
     found = re.fullmatch(r"db;dur=([\d.]+), app;dur=([\d.]+)", timing)
     assert found is not None
@@ -98,13 +100,13 @@ def test_server_timing_tells_database_from_the_rest(shared_server: RunningServer
 # Health.
 
 
-def test_healthy_and_ready(shared_server: RunningServer) -> None:
+def test_healthy_and_ready(shared_server: Server) -> None:
     for path in ("/healthz", "/readyz"):
         assert ask(shared_server, path).status_code == 200
 
 
 def test_not_ready_while_the_database_does_not_answer(data_dir: Path, tmp_path: Path) -> None:
-    with launch.running(tmp_path / "server.log", data_dir=data_dir) as server:
+    with service.running(tmp_path / "server.log", data_dir=data_dir) as server:
         with stopped(mongod_of(data_dir)):
             answer = ask(server, "/readyz", timeout=5)  # the contract says 1 s; the rest is for slow machines
             assert_problem(answer, 503)
@@ -121,7 +123,7 @@ def test_not_ready_while_the_database_does_not_answer(data_dir: Path, tmp_path: 
 def test_a_write_that_timed_out_is_not_said_to_be_undone_and_the_next_ones_work(data_dir: Path, tmp_path: Path) -> None:
     with (
         mongod.running(data_dir) as uri,
-        launch.running(tmp_path / "server.log", mongodb_uri=f"{uri}&timeoutMS=1000") as server,
+        service.running(tmp_path / "server.log", mongodb_uri=f"{uri}&timeoutMS=1000") as server,
     ):
         ask(server, "/messages", "POST", json={"text": "opens the connection"})
         with stopped(mongod_of(data_dir)):
@@ -135,14 +137,14 @@ def test_a_write_that_timed_out_is_not_said_to_be_undone_and_the_next_ones_work(
 # Metrics and the log.
 
 
-def test_invented_methods_are_counted_as_one(server: RunningServer) -> None:
+def test_invented_methods_are_counted_as_one(server: Server) -> None:
     for method in ("BREW", "STEW"):
         ask(server, "/messages", method)
     counted = re.findall(r'_count{method="(\w+)",route="/messages",status="405"} (\S+)', ask(server, "/metrics").text)
     assert counted == [("other", "2.0")]
 
 
-def test_metrics_count_requests_by_method_route_and_status(server: RunningServer) -> None:
+def test_metrics_count_requests_by_method_route_and_status(server: Server) -> None:
     for _ in range(3):
         ask(server, "/messages")
     ask(server, "/messages", "POST", json={"text": "x"})

@@ -8,21 +8,21 @@ import pytest
 import requests
 from bson import ObjectId
 
+from harness.servers import Server
 from migrations.runner import Database
-from server.launch import RunningServer
 from tests.conftest import StartServer
 from tests.server.answers import assert_problem
 
 THEN = datetime(2024, 2, 29, 12, 0, 0, 123000, UTC)
 
 
-def get(server: RunningServer, path: str = "/messages", headers: dict[str, str] | None = None, **params: Any) -> Any:
+def get(server: Server, path: str = "/messages", headers: dict[str, str] | None = None, **params: Any) -> Any:
     answer = requests.get(server.url + path, params=params, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def post(server: RunningServer, **body: Any) -> dict[str, Any]:
+def post(server: Server, **body: Any) -> dict[str, Any]:
     answer = requests.post(f"{server.url}/messages", json={"text": "x"} | body)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -43,7 +43,7 @@ def ids(page: dict[str, Any]) -> list[str]:
     return [message["id"] for message in page["messages"]]
 
 
-def pages(server: RunningServer, path: str = "/messages", **params: Any) -> list[dict[str, Any]]:
+def pages(server: Server, path: str = "/messages", **params: Any) -> list[dict[str, Any]]:
     """All pages of a list, following `next`."""
     found = [get(server, path, **params)]
     while found[-1]["next"] is not None:
@@ -63,7 +63,7 @@ def test_a_hundred_messages_of_one_millisecond_are_paged_without_loss_or_repeat(
     assert [len(page["messages"]) for page in found] == [7] * 14 + [2]
 
 
-def test_pages_stay_what_they_were_while_others_write(server: RunningServer) -> None:
+def test_pages_stay_what_they_were_while_others_write(server: Server) -> None:
     stored = [post(server, text=f"number {number}")["id"] for number in range(6)]
     first = get(server, limit=3)
     post(server, text="meanwhile")
@@ -77,7 +77,7 @@ def test_pages_stay_what_they_were_while_others_write(server: RunningServer) -> 
     ["", "x", "5", "5~6", "5~5~5", "05~5", "~", "5~5 ", "1e3~1e3", "9" * 16 + "~" + "9" * 16, "u12~u12", "[$gt]"],
 )
 @pytest.mark.parametrize("parameter", ["cursor", "after"])
-def test_a_broken_cursor_is_refused(shared_server: RunningServer, parameter: str, cursor: str) -> None:
+def test_a_broken_cursor_is_refused(shared_server: Server, parameter: str, cursor: str) -> None:
     answer = requests.get(f"{shared_server.url}/messages", params={parameter: cursor})
     assert_problem(answer, 400, parameter)
 
@@ -146,25 +146,25 @@ def test_a_time_may_have_any_offset(migrated: Database, start_server: StartServe
         ('{"$gt": ""}', "2024-02-29T12:00:00Z"),
     ],
 )
-def test_a_bad_time_is_answered_with_its_cure(shared_server: RunningServer, since: str, cure: str) -> None:
+def test_a_bad_time_is_answered_with_its_cure(shared_server: Server, since: str, cure: str) -> None:
     said = assert_problem(requests.get(f"{shared_server.url}/messages", params={"since": since}), 400, "since")
     assert cure in said["detail"]
 
 
-def test_an_unescaped_plus_is_named(shared_server: RunningServer) -> None:
+def test_an_unescaped_plus_is_named(shared_server: Server) -> None:
     answer = requests.get(f"{shared_server.url}/messages?since=2024-02-29T12:00:00+02:00")
     assert "%2B" in assert_problem(answer, 400, "since")["detail"]
 
 
 @pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2016-12-31T23:59:60Z"])
-def test_times_at_the_ends_of_the_calendar_are_times(shared_server: RunningServer, since: str) -> None:
+def test_times_at_the_ends_of_the_calendar_are_times(shared_server: Server, since: str) -> None:
     assert requests.get(f"{shared_server.url}/messages", params={"since": since}).status_code == 200
 
 
 # After a cursor.
 
 
-def test_after_lists_what_came_later_oldest_first(server: RunningServer) -> None:
+def test_after_lists_what_came_later_oldest_first(server: Server) -> None:
     post(server)
     begin = get(server)["newest"]
     assert get(server, after=begin) == {"messages": [], "next": None, "newest": begin}
@@ -178,7 +178,7 @@ def test_after_lists_what_came_later_oldest_first(server: RunningServer) -> None
 # Replies.
 
 
-def test_a_message_comes_with_its_first_hundred_replies(server: RunningServer) -> None:
+def test_a_message_comes_with_its_first_hundred_replies(server: Server) -> None:
     question = post(server, text="who comes?")
     replies = [post(server, text=f"me, and {number}", reply_to=question["id"]) for number in range(103)]
     post(server, text="a reply to a reply", reply_to=replies[0]["id"])
@@ -191,29 +191,29 @@ def test_a_message_comes_with_its_first_hundred_replies(server: RunningServer) -
     assert [message for page in paged for message in page["messages"]] == replies
 
 
-def test_an_id_in_capitals_is_the_same_id(server: RunningServer) -> None:
+def test_an_id_in_capitals_is_the_same_id(server: Server) -> None:
     message = post(server)
     assert get(server, f"/messages/{message['id'].upper()}")["id"] == message["id"]
 
 
 @pytest.mark.parametrize("path", ["/messages/{id}", "/messages/{id}/replies"])
 @pytest.mark.parametrize("id", ["0" * 24, "0" * 23, "0" * 25, "g" * 24, "{'$gt':''}", "%00"])
-def test_an_unknown_message_is_404(shared_server: RunningServer, path: str, id: str) -> None:
+def test_an_unknown_message_is_404(shared_server: Server, path: str, id: str) -> None:
     assert_problem(requests.get(shared_server.url + path.replace("{id}", id)), 404)
 
 
-def test_a_void_number_is_no_message(migrated: Database, server: RunningServer) -> None:
+def test_a_void_number_is_no_message(migrated: Database, server: Server) -> None:
     id = migrated.messages.insert_one({"seq": 1, "void": True}).inserted_id
     assert_problem(requests.get(f"{server.url}/messages/{id}"), 404)
 
 
-def test_a_reply_to_nothing_is_422(shared_server: RunningServer) -> None:
+def test_a_reply_to_nothing_is_422(shared_server: Server) -> None:
     answer = requests.post(f"{shared_server.url}/messages", json={"text": "x", "reply_to": "0" * 24})
     assert_problem(answer, 422, "reply_to")
 
 
 @pytest.mark.parametrize("reply_to", ["", "12", "g" * 24, "0" * 25, 7, {"$gt": ""}, []])
-def test_a_reply_to_no_id_is_400(shared_server: RunningServer, reply_to: object) -> None:
+def test_a_reply_to_no_id_is_400(shared_server: Server, reply_to: object) -> None:
     answer = requests.post(f"{shared_server.url}/messages", json={"text": "x", "reply_to": reply_to})
     assert_problem(answer, 400, "reply_to")
 
@@ -235,7 +235,7 @@ def test_a_list_that_is_still_the_same_is_304(start_server: StartServer, cache: 
     assert changed.headers["ETag"] != etag
 
 
-def test_with_the_cache_a_304_does_not_touch_the_database(server: RunningServer) -> None:
+def test_with_the_cache_a_304_does_not_touch_the_database(server: Server) -> None:
     post(server)
     etag = requests.get(f"{server.url}/messages").headers["ETag"]
     same = requests.get(f"{server.url}/messages", headers={"If-None-Match": etag})
@@ -254,11 +254,11 @@ def test_what_a_caller_has_seen_is_in_every_answer_of_every_worker(start_server:
 
 
 @pytest.mark.parametrize("seen", ["-1", "abc", "1.5", "9" * 16, "1, 2"])
-def test_a_lab_seen_of_nobody_is_refused(shared_server: RunningServer, seen: str) -> None:
+def test_a_lab_seen_of_nobody_is_refused(shared_server: Server, seen: str) -> None:
     assert_problem(requests.get(f"{shared_server.url}/messages", headers={"Lab-Seen": seen}), 400, "Lab-Seen")
 
 
-def test_a_lab_seen_from_elsewhere_gets_all_there_is(server: RunningServer) -> None:
+def test_a_lab_seen_from_elsewhere_gets_all_there_is(server: Server) -> None:
     message = post(server)
     assert get(server, headers={"Lab-Seen": "999999"})["messages"] == [message]
 
@@ -266,11 +266,11 @@ def test_a_lab_seen_from_elsewhere_gets_all_there_is(server: RunningServer) -> N
 # Idempotency keys.
 
 
-def keyed(server: RunningServer, key: str, **body: Any) -> requests.Response:
+def keyed(server: Server, key: str, **body: Any) -> requests.Response:
     return requests.post(f"{server.url}/messages", json={"text": "once"} | body, headers={"Idempotency-Key": key})
 
 
-def test_a_repeated_request_gets_the_first_answer_again(server: RunningServer) -> None:
+def test_a_repeated_request_gets_the_first_answer_again(server: Server) -> None:
     key = str(uuid.uuid4())
     first, second = keyed(server, key), keyed(server, key)
     assert "Idempotency-Replayed" not in first.headers
@@ -283,7 +283,7 @@ def test_a_repeated_request_gets_the_first_answer_again(server: RunningServer) -
     assert len(get(server)["messages"]) == 1
 
 
-def test_the_same_key_with_another_message_is_422(server: RunningServer) -> None:
+def test_the_same_key_with_another_message_is_422(server: Server) -> None:
     keyed(server, "key")
     assert_problem(keyed(server, "key", text="twice"), 422, "Idempotency-Key")
     assert_problem(keyed(server, "key", author="somebody else"), 422, "Idempotency-Key")
@@ -291,5 +291,5 @@ def test_the_same_key_with_another_message_is_422(server: RunningServer) -> None
 
 
 @pytest.mark.parametrize("key", ["", "é", "x" * 256, "a\tb"])
-def test_a_key_that_cannot_be_one_is_refused(shared_server: RunningServer, key: str) -> None:
+def test_a_key_that_cannot_be_one_is_refused(shared_server: Server, key: str) -> None:
     assert_problem(keyed(shared_server, key), 400, "Idempotency-Key")

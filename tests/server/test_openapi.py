@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from server.launch import RunningServer
+from harness.servers import Server
 from tests.conftest import StartServer
 
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
 
 
 @pytest.mark.timeout(300)
-def test_two_thousand_generated_requests_find_no_fault(server: RunningServer, tmp_path: Path) -> None:
+def test_two_thousand_generated_requests_find_no_fault(server: Server, tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"]
     command += [f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "200", "--seed", "1"]
     result = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
@@ -26,7 +26,7 @@ def test_two_thousand_generated_requests_find_no_fault(server: RunningServer, tm
     assert "Traceback" not in server.log.read_text()
 
 
-def test_it_describes_openapi_3_1_and_every_route(shared_server: RunningServer) -> None:
+def test_it_describes_openapi_3_1_and_every_route(shared_server: Server) -> None:
     description = requests.get(f"{shared_server.url}/openapi.json").json()
     assert description["openapi"].startswith("3.1")
     assert set(description["paths"]) == {

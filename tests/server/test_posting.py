@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
+from harness.servers import Server
 from migrations.runner import Database
-from server.launch import RunningServer
 from tests.server.answers import assert_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -17,7 +17,7 @@ KIB = 1024
 
 
 @pytest.fixture(autouse=True)
-def log_without_traceback(shared_server: RunningServer) -> Iterator[None]:
+def log_without_traceback(shared_server: Server) -> Iterator[None]:
     """Whatever a client sends, the log holds no traceback and no error."""
     yield
     log = shared_server.log.read_text()
@@ -25,7 +25,7 @@ def log_without_traceback(shared_server: RunningServer) -> Iterator[None]:
     assert '"level": "error"' not in log
 
 
-def post(server: RunningServer, body: object, headers: dict[str, str] | None = None) -> requests.Response:
+def post(server: Server, body: object, headers: dict[str, str] | None = None) -> requests.Response:
     """Send `body`: bytes as they are, an iterator in chunks, all else as JSON."""
     if not isinstance(body, bytes | Iterator):
         body = json.dumps(body).encode()
@@ -42,7 +42,7 @@ def chunks(total: int) -> Iterator[bytes]:
 # What it stores.
 
 
-def test_the_answer_is_the_message_and_where_it_is(shared_server: RunningServer) -> None:
+def test_the_answer_is_the_message_and_where_it_is(shared_server: Server) -> None:
     answer = post(shared_server, {"text": "hello", "author": "Ada"})
     assert answer.status_code == 201
     assert answer.headers["Content-Type"] == "application/json"
@@ -56,7 +56,7 @@ def test_the_answer_is_the_message_and_where_it_is(shared_server: RunningServer)
     assert {name: message[name] for name in expected} == expected
 
 
-def test_it_is_stored_when_the_answer_comes(shared_server: RunningServer, shared_db: Database) -> None:
+def test_it_is_stored_when_the_answer_comes(shared_server: Server, shared_db: Database) -> None:
     message = post(shared_server, {"text": "stored"}).json()
     document = shared_db.messages.find_one({"text": "stored"})
     assert document is not None
@@ -64,7 +64,7 @@ def test_it_is_stored_when_the_answer_comes(shared_server: RunningServer, shared
     assert document["created_at"] == datetime.fromisoformat(message["created_at"])
 
 
-def test_the_author_is_anonymous_unless_given(shared_server: RunningServer) -> None:
+def test_the_author_is_anonymous_unless_given(shared_server: Server) -> None:
     assert post(shared_server, {"text": "hello"}).json()["author"] == "anonymous"
 
 
@@ -84,7 +84,7 @@ def test_the_author_is_anonymous_unless_given(shared_server: RunningServer) -> N
         pytest.param("\N{GRINNING FACE}" * 4000, id="longest"),
     ],
 )
-def test_the_text_is_kept_exactly_as_sent(shared_server: RunningServer, text: str) -> None:
+def test_the_text_is_kept_exactly_as_sent(shared_server: Server, text: str) -> None:
     message = post(shared_server, {"text": text}).json()
     assert message["text"] == text
     newest = requests.get(f"{shared_server.url}/messages", params={"limit": 1}).json()["messages"]
@@ -92,11 +92,11 @@ def test_the_text_is_kept_exactly_as_sent(shared_server: RunningServer, text: st
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON", "application/json; charset=utf-8"])
-def test_json_is_taken_under_its_names(shared_server: RunningServer, content_type: str) -> None:
+def test_json_is_taken_under_its_names(shared_server: Server, content_type: str) -> None:
     assert post(shared_server, {"text": "x"}, {"Content-Type": content_type}).status_code == 201
 
 
-def test_a_body_of_64_kib_is_taken(shared_server: RunningServer) -> None:
+def test_a_body_of_64_kib_is_taken(shared_server: Server) -> None:
     assert post(shared_server, b'{"text": "x"}'.ljust(64 * KIB)).status_code == 201
     assert post(shared_server, chunks(64 * KIB)).status_code == 201
 
@@ -138,7 +138,7 @@ HALF_A_PAIR = "\ud83d"
     ],
 )
 def test_a_bad_field_is_named(
-    shared_server: RunningServer, shared_db: Database, document: dict[str, object], fields: list[str]
+    shared_server: Server, shared_db: Database, document: dict[str, object], fields: list[str]
 ) -> None:
     before = shared_db.messages.count_documents({})
     said = assert_problem(post(shared_server, document), 400, *fields)
@@ -169,9 +169,7 @@ def test_a_bad_field_is_named(
         pytest.param(b'{"text":' * 8_000, id="a bomb of objects"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(
-    shared_server: RunningServer, shared_db: Database, body: bytes
-) -> None:
+def test_a_body_that_is_no_json_object_is_refused(shared_server: Server, shared_db: Database, body: bytes) -> None:
     before = shared_db.messages.count_documents({})
     assert_problem(post(shared_server, body), 400)
     assert shared_db.messages.count_documents({}) == before
@@ -181,7 +179,7 @@ def test_a_body_that_is_no_json_object_is_refused(
     "content_type",
     [None, "text/plain", "application/jsonp", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
 )
-def test_another_type_is_refused(shared_server: RunningServer, content_type: str | None) -> None:
+def test_another_type_is_refused(shared_server: Server, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     said = assert_problem(post(shared_server, {"text": "x"}, headers), 415)
     assert "application/json" in said["detail"]
@@ -196,7 +194,7 @@ def test_another_type_is_refused(shared_server: RunningServer, content_type: str
         pytest.param(lambda: chunks(2 * KIB * KIB), id="2 MiB in chunks"),
     ],
 )
-def test_a_body_over_64_kib_is_refused(shared_server: RunningServer, body: object) -> None:
+def test_a_body_over_64_kib_is_refused(shared_server: Server, body: object) -> None:
     assert callable(body)
     said = assert_problem(post(shared_server, body()), 413)
     assert "65536 bytes" in said["detail"]

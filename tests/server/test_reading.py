@@ -3,29 +3,29 @@
 import pytest
 import requests
 
-from server.launch import RunningServer
+from harness.servers import Server
 from tests.conftest import StartServer
 from tests.server.answers import assert_problem
 from tests.server.conftest import Queries
 from tests.waiting import eventually
 
 
-def get(server: RunningServer, query: str = "") -> requests.Response:
+def get(server: Server, query: str = "") -> requests.Response:
     return requests.get(f"{server.url}/messages{query}")
 
 
-def post(server: RunningServer, text: str) -> dict[str, object]:
+def post(server: Server, text: str) -> dict[str, object]:
     return requests.post(f"{server.url}/messages", json={"text": text}).json()
 
 
-def test_without_messages_the_list_is_empty(server: RunningServer) -> None:
+def test_without_messages_the_list_is_empty(server: Server) -> None:
     answer = get(server)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json()["messages"] == []
 
 
-def test_the_newest_come_first(server: RunningServer) -> None:
+def test_the_newest_come_first(server: Server) -> None:
     posted = [post(server, f"number {number}") for number in range(25)]
     assert get(server, "?limit=1000").json()["messages"] == posted[::-1]
     assert get(server, "?limit=3").json()["messages"] == posted[:-4:-1]
@@ -33,7 +33,7 @@ def test_the_newest_come_first(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("limit", ["1", "1000"])
-def test_a_limit_of_1_to_1000_is_taken(shared_server: RunningServer, limit: str) -> None:
+def test_a_limit_of_1_to_1000_is_taken(shared_server: Server, limit: str) -> None:
     assert get(shared_server, f"?limit={limit}").status_code == 200
 
 
@@ -61,7 +61,7 @@ def test_a_limit_of_1_to_1000_is_taken(shared_server: RunningServer, limit: str)
         ("page=2", "page"),
     ],
 )
-def test_a_bad_parameter_is_named(shared_server: RunningServer, query: str, field: str) -> None:
+def test_a_bad_parameter_is_named(shared_server: Server, query: str, field: str) -> None:
     said = assert_problem(get(shared_server, f"?{query}"), 400, field)
     assert field in said["detail"]
 

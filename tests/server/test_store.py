@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson import ObjectId
 
+from harness.ports import free_port
 from migrations.runner import Database
 from server.messages import Message, Position, StoreUnavailable
 from server.store import Store
-from tests.processes import free_port
 from tests.server.conftest import Queries
 from tests.server.writing import add
 

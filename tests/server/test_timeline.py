@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from client import ClientError, MessageClient
+from harness.servers import Server
 from migrations.runner import Database
-from server.launch import RunningServer
 from server.messages import Message, Position
 from server.store import Store
 from server.timeline import GAP_SECONDS, Timeline
@@ -29,7 +29,7 @@ DOOMED_WRITERS = 8
 class Follower:
     """Reads a list, then follows it, noting the id and number of every message it is given."""
 
-    def __init__(self, server: RunningServer, limit: int) -> None:
+    def __init__(self, server: Server, limit: int) -> None:
         self._url = f"{server.url}/messages"
         self._session = requests.Session()
         self._limit = limit
@@ -57,7 +57,7 @@ class Follower:
         self.numbers += [message["seq"] for message in messages]
 
 
-def write(server: RunningServer, count: int) -> list[str]:
+def write(server: Server, count: int) -> list[str]:
     """Send `count` messages, checking that each is in the next list; returns the ids of the acknowledged."""
     acknowledged = []
     with MessageClient(server.url) as client:
@@ -69,7 +69,7 @@ def write(server: RunningServer, count: int) -> list[str]:
     return acknowledged
 
 
-def write_until_the_end(server: RunningServer) -> list[str]:
+def write_until_the_end(server: Server) -> list[str]:
     acknowledged = []
     with MessageClient(server.url, retries=0) as client:
         while True:

@@ -7,9 +7,10 @@ import pytest
 import requests
 
 from client import MessageClient
+from harness import mongod
+from loadtests import service
 from migrations import runner
 from migrations.runner import Database
-from server import launch, mongod
 from server.versions import EXPECTED
 
 
@@ -24,7 +25,7 @@ def test_it_starts_on_any_version_and_tells_what_is_pending(
     db.messages.insert_one({"text": "of the first version"})
     if version:
         runner.up(db, str(version))
-    with launch.running(tmp_path / "log", mongodb_uri=mongodb_uri, database=db.name) as server:
+    with service.running(tmp_path / "log", mongodb_uri=mongodb_uri, database=db.name) as server:
         assert readiness(server.url) == {
             "status": "ready",
             "data_version": version,
@@ -47,13 +48,13 @@ def test_it_starts_on_any_version_and_tells_what_is_pending(
 
 
 def test_an_embedded_database_that_cannot_be_migrated_is_served_as_it_is(data_dir: Path, tmp_path: Path) -> None:
-    with launch.running(tmp_path / "log", data_dir=data_dir) as server:
+    with service.running(tmp_path / "log", data_dir=data_dir) as server:
         assert readiness(server.url)["pending_migrations"] == 0
 
     with mongod.running(data_dir) as uri:
         database = runner.connect(uri, "backend_lab")
         database.migrations.update_one({"_id": "0003_replies"}, {"$set": {"checksum": "of another text"}})
         database.client.close()
-    with launch.running(tmp_path / "log", data_dir=data_dir) as server, MessageClient(server.url) as client:
+    with service.running(tmp_path / "log", data_dir=data_dir) as server, MessageClient(server.url) as client:
         client.send("all the same")
         assert "0003_replies was edited" in server.log.read_text()

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.ports import free_port
 from migrations.runner import Database
 from server.messages import KeyReused, Message, NewMessage, StoreUnavailable, Write, Writer
 from server.store import Store
 from server.writer import MOST_MESSAGES, GroupCommit, Single, writer
-from tests.processes import free_port
 
 Commits = Callable[[], list[int]]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from client.slack import Channel, channel
+from harness.servers import Server
+from loadtests import service
 from migrations.runner import Database
-from server import launch
-from server.launch import RunningServer
 
 TOKEN = "a-token-of-nobody"
 SECRET = "a-secret-of-nobody"
@@ -22,10 +22,10 @@ Stored = Callable[[], int]
 
 
 @pytest.fixture(scope="module")
-def lab(mongodb_uri: str, shared_db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def lab(mongodb_uri: str, shared_db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests of a module. Its log may hold no number, no secret and no traceback."""
     log = tmp_path_factory.mktemp("integrations") / "server.log"
-    with launch.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on", **ON) as server:
+    with service.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on", **ON) as server:
         yield server
     said = log.read_text()
     assert "5005550006" not in said

@@ -5,9 +5,9 @@ from importlib.resources import files
 import pytest
 import yaml
 
+from harness.servers import Server
 from server.__main__ import command as serve
 from server.integrations.paths import COMMANDS, EVENTS
-from server.launch import RunningServer
 from tests.commands import complaint, run
 from tests.in_process import invoke
 from tests.server.integrations.conftest import SECRET, TOKEN
@@ -34,7 +34,7 @@ def test_a_token_without_a_public_address_keeps_the_service_from_starting(monkey
     assert TOKEN not in said
 
 
-def test_secrets_are_on_no_command_line(lab: RunningServer) -> None:
+def test_secrets_are_on_no_command_line(lab: Server) -> None:
     words = " ".join(map(str, lab.process.args))  # type: ignore[arg-type]
     assert TOKEN not in words
     assert SECRET not in words
@@ -65,7 +65,7 @@ def test_check_says_what_is_missing(arguments: list[str], missing: list[str]) ->
     assert all(each in ended.stdout for each in missing)
 
 
-def test_check_is_content_when_nothing_is_missing(lab: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_is_content_when_nothing_is_missing(lab: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_URL", lab.url)
     monkeypatch.setenv("LAB_PUBLIC_BASE_URL", "https://lab.example.com")
     monkeypatch.setenv("LAB_TWILIO_AUTH_TOKEN", TOKEN)

@@ -14,10 +14,11 @@ from slack_sdk.signature import Clock, SignatureVerifier
 
 from client import slack
 from client.slack import Channel
+from harness import mongod
+from harness.servers import Server
+from loadtests import service
 from migrations.runner import Database
-from server import launch, mongod
 from server.integrations.slack.slack import Slack
-from server.launch import RunningServer
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
 from tests.server.answers import assert_problem
@@ -32,7 +33,7 @@ ACKNOWLEDGED_WITHIN = 3.0
 
 
 def send(
-    server: RunningServer, path: str, body: bytes, kind: str, at: float | None = None, **headers: str
+    server: Server, path: str, body: bytes, kind: str, at: float | None = None, **headers: str
 ) -> requests.Response:
     timestamp = str(int(time.time() if at is None else at))
     signature = SignatureVerifier(SECRET).generate_signature(timestamp=timestamp, body=body) or ""
@@ -41,7 +42,7 @@ def send(
 
 
 def event(
-    server: RunningServer, given: dict[str, Any], outer: dict[str, Any] | None = None, **headers: str
+    server: Server, given: dict[str, Any], outer: dict[str, Any] | None = None, **headers: str
 ) -> requests.Response:
     document = {
         "type": "event_callback",
@@ -53,12 +54,12 @@ def event(
     return send(server, slack.EVENTS, body, "application/json", **headers)
 
 
-def command(server: RunningServer, given: dict[str, str]) -> requests.Response:
+def command(server: Server, given: dict[str, str]) -> requests.Response:
     form = {"command": "/msg", "user_id": "UMIA", "user_name": "mia", "trigger_id": str(next(IDS))} | given
     return send(server, slack.COMMANDS, urlencode(form).encode(), FORM)
 
 
-def obeyed(server: RunningServer, channel: Channel, text: str, **given: str) -> dict[str, Any]:
+def obeyed(server: Server, channel: Channel, text: str, **given: str) -> dict[str, Any]:
     """What Slack is to show for a command, checked against what Slack takes."""
     began = time.monotonic()
     answer = command(server, {"text": text, "response_url": channel.response_url} | given)
@@ -83,7 +84,7 @@ def texts(shown: dict[str, Any]) -> list[str]:
     ]
 
 
-def newest(server: RunningServer) -> dict[str, Any]:
+def newest(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = requests.get(f"{server.url}/messages", params={"limit": 1}).json()["messages"][0]
     return found
 
@@ -132,30 +133,30 @@ def test_the_example_in_slacks_documentation() -> None:
     ],
 )
 def test_without_a_good_signature_it_is_refused(
-    lab: RunningServer, stored: Stored, path: str, headers: dict[str, Any]
+    lab: Server, stored: Stored, path: str, headers: dict[str, Any]
 ) -> None:
     assert_problem(send(lab, path, b"text=send+hi&user_id=U1", FORM, **headers), 401)
     assert stored() == 0
 
 
 @pytest.mark.parametrize("seconds", [-310, 310])
-def test_old_and_future_requests_are_refused(lab: RunningServer, seconds: int) -> None:
+def test_old_and_future_requests_are_refused(lab: Server, seconds: int) -> None:
     assert_problem(send(lab, slack.COMMANDS, b"text=help&user_id=U1", FORM, time.time() + seconds), 401)
 
 
-def test_unsigned_is_refused_whatever_it_says(lab: RunningServer) -> None:
+def test_unsigned_is_refused_whatever_it_says(lab: Server) -> None:
     for data in ({"ssl_check": "1"}, {"text": "send hi"}, {}):
         assert_problem(requests.post(lab.url + slack.COMMANDS, data=data), 401)
     challenge = {"type": "url_verification", "challenge": "x"}
     assert_problem(requests.post(lab.url + slack.EVENTS, json=challenge), 401)
 
 
-def test_a_body_that_is_not_utf8_is_refused(lab: RunningServer) -> None:
+def test_a_body_that_is_not_utf8_is_refused(lab: Server) -> None:
     headers = {"Content-Type": FORM, "X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=0"}
     assert_problem(requests.post(lab.url + slack.COMMANDS, data=b"text=\xff", headers=headers), 401)
 
 
-def test_signed_but_not_understood(lab: RunningServer) -> None:
+def test_signed_but_not_understood(lab: Server) -> None:
     assert_problem(send(lab, slack.COMMANDS, b"text=%FF&user_id=U1", FORM), 400)
     assert_problem(send(lab, slack.COMMANDS, b"text=help", FORM), 400, "user_id")
     assert_problem(send(lab, slack.COMMANDS, b"{}", "application/json"), 415)
@@ -165,7 +166,7 @@ def test_signed_but_not_understood(lab: RunningServer) -> None:
     assert_problem(send(lab, slack.EVENTS, b"{}", "application/json"), 400, "type")
 
 
-def test_without_a_secret_it_is_not_there(shared_server: RunningServer) -> None:
+def test_without_a_secret_it_is_not_there(shared_server: Server) -> None:
     for path in (slack.COMMANDS, slack.EVENTS):
         assert "LAB_SLACK_SIGNING_SECRET" in assert_problem(requests.post(shared_server.url + path), 404)["detail"]
 
@@ -173,11 +174,11 @@ def test_without_a_secret_it_is_not_there(shared_server: RunningServer) -> None:
 # Commands.
 
 
-def test_ssl_check_does_nothing(lab: RunningServer) -> None:
+def test_ssl_check_does_nothing(lab: Server) -> None:
     assert send(lab, slack.COMMANDS, b"ssl_check=1&token=x", FORM).status_code == 200
 
 
-def test_send(lab: RunningServer, slack_channel: Channel) -> None:
+def test_send(lab: Server, slack_channel: Channel) -> None:
     shown = obeyed(lab, slack_channel, "send lunch?")
     message = newest(lab)
     assert (message["text"], message["author"], message["source"]) == ("lunch?", "mia", "slack")
@@ -185,7 +186,7 @@ def test_send(lab: RunningServer, slack_channel: Channel) -> None:
     assert message["id"] in str(texts(shown))
 
 
-def test_text_is_stored_as_it_was_typed_and_shown_escaped(lab: RunningServer, slack_channel: Channel) -> None:
+def test_text_is_stored_as_it_was_typed_and_shown_escaped(lab: Server, slack_channel: Channel) -> None:
     shown = obeyed(lab, slack_channel, "send a &amp; b &lt;!channel&gt; &amp;amp; *bold*\n&gt;two  spaces")
     assert newest(lab)["text"] == "a & b <!channel> &amp; *bold*\n>two  spaces"
     assert "a &amp; b &lt;!channel&gt; &amp;amp; *bold*\n&gt;two  spaces" in texts(shown)
@@ -193,12 +194,12 @@ def test_text_is_stored_as_it_was_typed_and_shown_escaped(lab: RunningServer, sl
 
 
 @pytest.mark.parametrize("words", ["  SEND \t hi ", "send\u00a0hi", "Send hi", "\nsend\nhi\n"])
-def test_spaces_and_capitals_do_not_matter(lab: RunningServer, slack_channel: Channel, words: str) -> None:
+def test_spaces_and_capitals_do_not_matter(lab: Server, slack_channel: Channel, words: str) -> None:
     obeyed(lab, slack_channel, words)
     assert newest(lab)["text"].strip() == "hi"
 
 
-def test_reply(lab: RunningServer, slack_channel: Channel) -> None:
+def test_reply(lab: Server, slack_channel: Channel) -> None:
     obeyed(lab, slack_channel, "send lunch?")
     question = newest(lab)
     obeyed(lab, slack_channel, f"reply  `{question['id']}`  the usual place")
@@ -238,7 +239,7 @@ def test_reply(lab: RunningServer, slack_channel: Channel) -> None:
     ],
 )
 def test_what_is_not_understood_is_explained(
-    lab: RunningServer, slack_channel: Channel, stored: Stored, words: str, said: str
+    lab: Server, slack_channel: Channel, stored: Stored, words: str, said: str
 ) -> None:
     if words.startswith("shout &"):
         assert "<" not in obeyed(lab, slack_channel, words)["text"]
@@ -247,7 +248,7 @@ def test_what_is_not_understood_is_explained(
     assert stored() == 0
 
 
-def test_since(lab: RunningServer, slack_channel: Channel) -> None:
+def test_since(lab: Server, slack_channel: Channel) -> None:
     obeyed(lab, slack_channel, "send recently")
     shown = obeyed(lab, slack_channel, "since 1h")
     assert "recently" in texts(shown)
@@ -273,7 +274,7 @@ def test_a_list_of_nothing(start_server: StartServer, slack_channel: Channel) ->
     assert "no messages" in obeyed(start_server(**ON), slack_channel, "list")["text"]
 
 
-def test_numbers_are_masked_in_lists(lab: RunningServer, shared_db: Database, slack_channel: Channel) -> None:
+def test_numbers_are_masked_in_lists(lab: Server, shared_db: Database, slack_channel: Channel) -> None:
     obeyed(lab, slack_channel, "send x")
     number = shared_db.counters.find_one_and_update({"_id": "messages"}, {"$inc": {"seq": 1}}, return_document=True)
     texted = {"text": "x", "author": "+15005550006", "source": "sms", "created_at": number["at"], "seq": number["seq"]}
@@ -281,7 +282,7 @@ def test_numbers_are_masked_in_lists(lab: RunningServer, shared_db: Database, sl
     eventually(lambda: "+•••••••0006" in json.dumps(obeyed(lab, slack_channel, "list 1"), ensure_ascii=False))
 
 
-def test_a_command_that_was_recorded_is_stored_once(lab: RunningServer, slack_channel: Channel, stored: Stored) -> None:
+def test_a_command_that_was_recorded_is_stored_once(lab: Server, slack_channel: Channel, stored: Stored) -> None:
     for trigger in ({"trigger_id": "recorded"}, {"trigger_id": "recorded"}):
         obeyed(lab, slack_channel, "send once", **trigger)
     request = slack.command(lab.url, SECRET, "/msg send twice", slack_channel.response_url)
@@ -309,7 +310,7 @@ def test_a_command_that_was_recorded_is_stored_once(lab: RunningServer, slack_ch
         "x",
     ],
 )
-def test_answers_go_to_slack_only(lab: RunningServer, stored: Stored, url: str) -> None:
+def test_answers_go_to_slack_only(lab: Server, stored: Stored, url: str) -> None:
     assert_problem(command(lab, {"text": "send hi", "response_url": url}), 400, "response_url")
     assert stored() == 0
 
@@ -361,14 +362,14 @@ def test_without_their_zone_times_are_utc(start_server: StartServer, slack_chann
 # Events.
 
 
-def test_the_challenge_is_given_back(lab: RunningServer) -> None:
+def test_the_challenge_is_given_back(lab: Server) -> None:
     answer = send(
         lab, slack.EVENTS, b'{"type": "url_verification", "challenge": "3eZbrw1a", "token": "x"}', "application/json"
     )
     assert (answer.status_code, answer.json()) == (200, {"challenge": "3eZbrw1a"})
 
 
-def test_a_mention_is_a_message(lab: RunningServer) -> None:
+def test_a_mention_is_a_message(lab: Server) -> None:
     assert event(lab, {"text": "<@UBOT> lunch &amp; &lt;tea&gt;?"}).status_code == 200
     message = newest(lab)
     assert (message["text"], message["author"], message["source"]) == ("lunch & <tea>?", "UMIA", "slack")
@@ -393,7 +394,7 @@ def test_a_mention_is_a_message(lab: RunningServer) -> None:
     ],
 )
 def test_what_is_no_message_is_ignored(
-    lab: RunningServer, stored: Stored, given: dict[str, Any], outer: dict[str, Any]
+    lab: Server, stored: Stored, given: dict[str, Any], outer: dict[str, Any]
 ) -> None:
     assert event(lab, given, outer).status_code == 200
     assert stored() == 0
@@ -411,14 +412,14 @@ def test_what_is_no_message_is_ignored(
     ],
 )
 def test_what_cannot_be_a_message_is_refused_for_good(
-    lab: RunningServer, stored: Stored, given: dict[str, Any], outer: dict[str, Any], field: str
+    lab: Server, stored: Stored, given: dict[str, Any], outer: dict[str, Any], field: str
 ) -> None:
     answer = event(lab, given, outer)
     assert_problem(answer, 400, field)
     assert stored() == 0
 
 
-def test_a_retry_is_stored_once(lab: RunningServer, stored: Stored) -> None:
+def test_a_retry_is_stored_once(lab: Server, stored: Stored) -> None:
     for number in range(3):
         headers = {"X-Slack-Retry-Num": str(number), "X-Slack-Retry-Reason": "http_timeout"}
         assert event(lab, {}, {"event_id": "EvRetried"}, **headers).status_code == 200
@@ -426,7 +427,7 @@ def test_a_retry_is_stored_once(lab: RunningServer, stored: Stored) -> None:
     assert stored() == 1
 
 
-def test_only_the_retry_arrives(lab: RunningServer, stored: Stored) -> None:
+def test_only_the_retry_arrives(lab: Server, stored: Stored) -> None:
     assert event(lab, {}, {"event_id": "EvLate"}, **{"X-Slack-Retry-Num": "1"}).status_code == 200
     assert stored() == 1
 
@@ -443,20 +444,20 @@ def test_retries_at_the_same_time_on_two_servers_are_stored_once(start_server: S
 
 
 @pytest.fixture
-def harmed(data_dir: Path, tmp_path: Path) -> Iterator[RunningServer]:
+def harmed(data_dir: Path, tmp_path: Path) -> Iterator[Server]:
     """A service whose MongoDB may be harmed."""
     with mongod.running(data_dir) as uri:
-        launch.migrate(uri, "backend_lab")
-        with launch.running(tmp_path / "log", mongodb_uri=uri, data_dir=data_dir, **ON) as server:
+        service.migrate(uri, "backend_lab")
+        with service.running(tmp_path / "log", mongodb_uri=uri, data_dir=data_dir, **ON) as server:
             requests.post(f"{server.url}/messages", json={"text": "opens the connection"})
             yield server
 
 
-def stored_texts(server: RunningServer) -> list[str]:
+def stored_texts(server: Server) -> list[str]:
     return [each["text"] for each in requests.get(f"{server.url}/messages").json()["messages"]]
 
 
-def test_a_stall_of_ten_seconds(harmed: RunningServer, data_dir: Path, slack_channel: Channel) -> None:
+def test_a_stall_of_ten_seconds(harmed: Server, data_dir: Path, slack_channel: Channel) -> None:
     given = {"text": "send slowly", "response_url": slack_channel.response_url}
     with ThreadPoolExecutor() as pool:
         with stopped(mongod_of(data_dir)):
@@ -475,7 +476,7 @@ def test_a_stall_of_ten_seconds(harmed: RunningServer, data_dir: Path, slack_cha
 
 
 def test_an_acknowledged_command_survives_a_normal_stop(
-    harmed: RunningServer, data_dir: Path, slack_channel: Channel, tmp_path: Path
+    harmed: Server, data_dir: Path, slack_channel: Channel, tmp_path: Path
 ) -> None:
     with stopped(mongod_of(data_dir)):
         given = {"text": "send before the stop", "response_url": slack_channel.response_url}
@@ -486,7 +487,7 @@ def test_an_acknowledged_command_survives_a_normal_stop(
 
 
 def test_a_service_that_stops_without_its_database_says_that_it_could_not(
-    harmed: RunningServer, data_dir: Path, slack_channel: Channel
+    harmed: Server, data_dir: Path, slack_channel: Channel
 ) -> None:
     with stopped(mongod_of(data_dir)):
         given = {"text": "send in vain", "response_url": slack_channel.response_url}
@@ -498,8 +499,8 @@ def test_a_service_that_stops_without_its_database_says_that_it_could_not(
 
 def test_an_event_that_could_not_be_stored_is_refused_and_its_retry_is_stored(data_dir: Path, tmp_path: Path) -> None:
     with mongod.running(data_dir) as uri:
-        launch.migrate(uri, "backend_lab")
-        with launch.running(tmp_path / "log", mongodb_uri=f"{uri}&timeoutMS=500", data_dir=data_dir, **ON) as server:
+        service.migrate(uri, "backend_lab")
+        with service.running(tmp_path / "log", mongodb_uri=f"{uri}&timeoutMS=500", data_dir=data_dir, **ON) as server:
             requests.post(f"{server.url}/messages", json={"text": "opens the connection"})
             with stopped(mongod_of(data_dir)):
                 assert_problem(event(server, {}, {"event_id": "EvAgain"}), 503)

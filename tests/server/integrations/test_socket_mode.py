@@ -12,8 +12,8 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from harness.servers import Server
 from server.integrations.slack.socket_mode import bridge
-from server.launch import RunningServer
 from tests.server.integrations.conftest import SECRET
 
 
@@ -50,7 +50,7 @@ class Link(WebSocketHandler):
 
 
 async def run(
-    server: RunningServer, test: Callable[[Slack, Callable[[str, dict[str, Any]], Awaitable[str]]], Awaitable[None]]
+    server: Server, test: Callable[[Slack, Callable[[str, dict[str, Any]], Awaitable[str]]], Awaitable[None]]
 ) -> None:
     slack, stop = Slack(), asyncio.Event()
     bridging = asyncio.create_task(bridge(server.url, SECRET, "xapp-nobody", slack.api, stop))
@@ -72,7 +72,7 @@ async def run(
 
 
 @pytest.mark.asyncio
-async def test_what_comes_by_the_websocket_is_stored_and_acknowledged(lab: RunningServer) -> None:
+async def test_what_comes_by_the_websocket_is_stored_and_acknowledged(lab: Server) -> None:
     async def test(slack: Slack, send: Callable[[str, dict[str, Any]], Awaitable[str]]) -> None:
         command = {"command": "/msg", "text": "send by socket", "user_id": "U1", "user_name": "mia", "trigger_id": "s1"}
         assert await send("slash_commands", command) == "slash_commands-1"

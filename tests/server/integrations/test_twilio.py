@@ -9,11 +9,12 @@ import pytest
 import requests
 from twilio.request_validator import RequestValidator
 
+from harness import mongod
+from harness.servers import Server
+from loadtests import service
 from migrations.runner import Database
-from server import launch, mongod
 from server.api import parsing
 from server.integrations.twilio.handlers import KEYWORDS, Form, is_authentic
-from server.launch import RunningServer
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
 from tests.server.answers import assert_problem
@@ -43,7 +44,7 @@ def fields(**given: str) -> dict[str, str]:
 
 
 def post(
-    server: RunningServer,
+    server: Server,
     given: dict[str, Any],
     *,
     query: str = "",
@@ -62,12 +63,12 @@ def post(
     )
 
 
-def newest(server: RunningServer) -> dict[str, Any]:
+def newest(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = requests.get(f"{server.url}/messages", params={"limit": 1}).json()["messages"][0]
     return found
 
 
-def stored_texts(server: RunningServer) -> list[str]:
+def stored_texts(server: Server) -> list[str]:
     return [each["text"] for each in requests.get(f"{server.url}/messages").json()["messages"]]
 
 
@@ -116,21 +117,21 @@ def test_nothing_is_authentic_without_a_signature_or_a_token(signature: str | No
         pytest.param({"Body": "a\0b\x07c"}, id="control characters"),
     ],
 )
-def test_the_signature_covers_the_exact_form(lab: RunningServer, given: dict[str, Any]) -> None:
+def test_the_signature_covers_the_exact_form(lab: Server, given: dict[str, Any]) -> None:
     assert_taken(post(lab, fields() | given))
 
 
 @pytest.mark.parametrize("query", ["?a=1&b=2", "?name=J%C3%BCrgen%20%2F+x", "?a", "?x=%2F&y=%25", "?u=http://x:1/"])
-def test_the_signature_covers_the_query(lab: RunningServer, query: str) -> None:
+def test_the_signature_covers_the_query(lab: Server, query: str) -> None:
     assert_taken(post(lab, fields(), query=query))
     assert_problem(post(lab, fields(), query=query, signed_url=PUBLIC + PATH), 403)
 
 
-def test_the_port_may_be_missing_from_what_is_signed(lab: RunningServer) -> None:
+def test_the_port_may_be_missing_from_what_is_signed(lab: Server) -> None:
     assert_taken(post(lab, fields(), signed_url=PUBLIC.replace(":8443", "") + PATH))
 
 
-def test_another_order_of_the_fields_is_the_same_form(lab: RunningServer, stored: Stored) -> None:
+def test_another_order_of_the_fields_is_the_same_form(lab: Server, stored: Stored) -> None:
     given = fields()
     assert_taken(post(lab, given))
     assert_taken(post(lab, dict(reversed(given.items()))))
@@ -149,7 +150,7 @@ def test_another_order_of_the_fields_is_the_same_form(lab: RunningServer, stored
         RequestValidator("").compute_signature(PUBLIC + PATH, fields()),
     ],
 )
-def test_without_a_good_signature_it_is_forbidden(lab: RunningServer, stored: Stored, signature: str | None) -> None:
+def test_without_a_good_signature_it_is_forbidden(lab: Server, stored: Stored, signature: str | None) -> None:
     headers = FORM if signature is None else FORM | {"X-Twilio-Signature": signature.encode("latin-1")}
     assert_problem(requests.post(lab.url + PATH, data=fields(), headers=headers), 403)
     assert stored() == 0
@@ -158,7 +159,7 @@ def test_without_a_good_signature_it_is_forbidden(lab: RunningServer, stored: St
 @pytest.mark.parametrize(
     "changed", [{"Body": "forged"}, {"From": "+15005550007"}, {"MessageSid": "SM1"}, {"Added": ""}, {"Body": "hello "}]
 )
-def test_a_form_that_was_changed_is_forbidden(lab: RunningServer, stored: Stored, changed: dict[str, str]) -> None:
+def test_a_form_that_was_changed_is_forbidden(lab: Server, stored: Stored, changed: dict[str, str]) -> None:
     given = fields()
     signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, given)
     answer = requests.post(lab.url + PATH, data=given | changed, headers={"X-Twilio-Signature": signature})
@@ -169,25 +170,25 @@ def test_a_form_that_was_changed_is_forbidden(lab: RunningServer, stored: Stored
 @pytest.mark.parametrize(
     "url", [PATH, "https://lab.example.com" + PATH, PUBLIC + "/messages", PUBLIC.replace("https", "http") + PATH]
 )
-def test_a_signature_for_another_address_is_forbidden(lab: RunningServer, url: str) -> None:
+def test_a_signature_for_another_address_is_forbidden(lab: Server, url: str) -> None:
     assert_problem(post(lab, fields(), signed_url=url), 403)
 
 
 @pytest.mark.parametrize(
     "body", [b"\xff", b"Body=%FF", b"Body=%ED%A0%BD", b'{"Body": "x"}', b"", b"&" * 900, b"a=1&" * 900]
 )
-def test_what_is_no_form_of_twilios_is_forbidden(lab: RunningServer, body: bytes) -> None:
+def test_what_is_no_form_of_twilios_is_forbidden(lab: Server, body: bytes) -> None:
     signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, {"Body": "x"})
     assert_problem(requests.post(lab.url + PATH, data=body, headers=FORM | {"X-Twilio-Signature": signature}), 403)
 
 
-def test_another_type_is_refused_signed_or_not(lab: RunningServer) -> None:
+def test_another_type_is_refused_signed_or_not(lab: Server) -> None:
     assert_problem(post(lab, fields(), headers={"Content-Type": "text/plain"}), 415)
     assert_problem(requests.post(lab.url + PATH, json={"Body": "x"}), 403)
     assert_problem(post(lab, fields(), headers={"Content-Encoding": "gzip"}), 415)
 
 
-def test_other_methods_and_long_bodies_are_refused(lab: RunningServer) -> None:
+def test_other_methods_and_long_bodies_are_refused(lab: Server) -> None:
     assert requests.get(lab.url + PATH).headers["Allow"] == "POST"
     assert_problem(requests.get(lab.url + PATH), 405)
     assert_problem(post(lab, fields(Body="x" * 70_000)), 413)
@@ -196,7 +197,7 @@ def test_other_methods_and_long_bodies_are_refused(lab: RunningServer) -> None:
 # What a text becomes.
 
 
-def test_a_text_is_a_message_like_any_other(lab: RunningServer, shared_db: Database) -> None:
+def test_a_text_is_a_message_like_any_other(lab: Server, shared_db: Database) -> None:
     requests.post(f"{lab.url}/messages", json={"text": "the same", "author": "mia"})
     assert_taken(post(lab, fields(Body="the same")))
     texted, posted = requests.get(f"{lab.url}/messages", params={"limit": 2}).json()["messages"]
@@ -220,13 +221,13 @@ def test_a_text_is_a_message_like_any_other(lab: RunningServer, shared_db: Datab
         pytest.param("Stop it, please", id="stop among others"),
     ],
 )
-def test_the_text_is_kept_exactly_as_sent(lab: RunningServer, text: str) -> None:
+def test_the_text_is_kept_exactly_as_sent(lab: Server, text: str) -> None:
     assert_taken(post(lab, fields(Body=text)))
     assert newest(lab)["text"] == text
 
 
 @pytest.mark.parametrize("body", ["", "look"])
-def test_media_are_lines_of_the_text(lab: RunningServer, body: str) -> None:
+def test_media_are_lines_of_the_text(lab: Server, body: str) -> None:
     urls = ["https://api.twilio.com/2010-04-01/Media/ME1", "https://api.twilio.com/2010-04-01/Media/ME2"]
     assert_taken(
         post(lab, fields(Body=body, NumMedia="2", MediaUrl0=urls[0], MediaUrl1=urls[1], MediaContentType0="image/png"))
@@ -234,14 +235,14 @@ def test_media_are_lines_of_the_text(lab: RunningServer, body: str) -> None:
     assert newest(lab)["text"].splitlines() == [*filter(None, [body]), *urls]
 
 
-def test_a_text_without_a_body(lab: RunningServer, stored: Stored) -> None:
+def test_a_text_without_a_body(lab: Server, stored: Stored) -> None:
     without = {name: value for name, value in fields().items() if name != "Body"}
     assert_taken(post(lab, without | {"NumMedia": "1", "MediaUrl0": "https://api.twilio.com/m"}))
     assert stored() == 1
 
 
 @pytest.mark.parametrize("body", ["", "  ", "\n"])
-def test_a_text_of_nothing_is_taken_and_not_stored(lab: RunningServer, stored: Stored, body: str) -> None:
+def test_a_text_of_nothing_is_taken_and_not_stored(lab: Server, stored: Stored, body: str) -> None:
     assert_taken(post(lab, fields(Body=body)))
     assert stored() == 0
 
@@ -255,7 +256,7 @@ def test_a_text_of_nothing_is_taken_and_not_stored(lab: RunningServer, stored: S
         ("Amazon", "Amazon"),
     ],
 )
-def test_the_number_is_masked(lab: RunningServer, number: str, shown: str) -> None:
+def test_the_number_is_masked(lab: Server, number: str, shown: str) -> None:
     assert_taken(post(lab, fields(From=number)))
     message = newest(lab)
     assert message["author"] == shown
@@ -272,12 +273,12 @@ def test_the_number_is_shown_if_wanted_and_masked_again(start_server: StartServe
 
 
 @pytest.mark.parametrize("word", [*sorted(KEYWORDS), "STOP", " Stop\n", "Help", "START"])
-def test_what_twilio_answers_itself_is_not_stored(lab: RunningServer, stored: Stored, word: str) -> None:
+def test_what_twilio_answers_itself_is_not_stored(lab: Server, stored: Stored, word: str) -> None:
     assert_taken(post(lab, fields(Body=word)))
     assert stored() == 0
 
 
-def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: RunningServer, stored: Stored) -> None:
+def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: Server, stored: Stored) -> None:
     assert_taken(post(lab, fields(Body="arrêt", OptOutType="STOP")))
     assert stored() == 0
 
@@ -296,9 +297,7 @@ def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: RunningServer, stored
         ({f"MediaUrl{number}": "https://api.twilio.com/" + "m" * 100 for number in range(100)}, "text"),
     ],
 )
-def test_what_cannot_be_a_message_is_named(
-    lab: RunningServer, stored: Stored, given: dict[str, Any], field: str
-) -> None:
+def test_what_cannot_be_a_message_is_named(lab: Server, stored: Stored, given: dict[str, Any], field: str) -> None:
     assert_problem(post(lab, fields() | given), 400, field)
     assert stored() == 0
 
@@ -307,7 +306,7 @@ def test_what_cannot_be_a_message_is_named(
 
 
 @pytest.mark.parametrize("moved", ["longer", "shorter"])
-def test_characters_moved_between_fields_make_no_second_text(lab: RunningServer, stored: Stored, moved: str) -> None:
+def test_characters_moved_between_fields_make_no_second_text(lab: Server, stored: Stored, moved: str) -> None:
     given = {"Body": "hello", "From": FROM, "MessageSid": sid(), "NumMedia": "0"}
     assert_taken(post(lab, given))
     signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, given)
@@ -321,7 +320,7 @@ def test_characters_moved_between_fields_make_no_second_text(lab: RunningServer,
     assert stored() == 1
 
 
-def test_a_replay_is_stored_once(lab: RunningServer, stored: Stored) -> None:
+def test_a_replay_is_stored_once(lab: Server, stored: Stored) -> None:
     given = fields()
     for _ in range(3):
         assert_taken(post(lab, given))
@@ -338,7 +337,7 @@ def test_many_at_once_on_two_servers_are_stored_once(start_server: StartServer, 
     assert migrated.messages.count_documents({"void": None}) == 1
 
 
-def test_ids_of_texts_and_idempotency_keys_do_not_meet(lab: RunningServer, stored: Stored) -> None:
+def test_ids_of_texts_and_idempotency_keys_do_not_meet(lab: Server, stored: Stored) -> None:
     id = sid()
     for key in (id, f"sms:{id}"):
         requests.post(f"{lab.url}/messages", json={"text": "x"}, headers={"Idempotency-Key": key})
@@ -349,9 +348,9 @@ def test_ids_of_texts_and_idempotency_keys_do_not_meet(lab: RunningServer, store
 def test_while_the_database_is_away_it_is_503_and_the_replay_is_stored_once(data_dir: Path, tmp_path: Path) -> None:
     with (
         mongod.running(data_dir) as uri,
-        launch.running(tmp_path / "log", mongodb_uri=f"{uri}&timeoutMS=1000", data_dir=data_dir, **ON) as server,
+        service.running(tmp_path / "log", mongodb_uri=f"{uri}&timeoutMS=1000", data_dir=data_dir, **ON) as server,
     ):
-        launch.migrate(uri, "backend_lab")
+        service.migrate(uri, "backend_lab")
         assert_taken(post(server, fields(Body="opens the connection")))
         given = fields(Body="in the dark")
         with stopped(mongod_of(data_dir)):
@@ -373,7 +372,7 @@ def test_texts_count_as_writes(start_server: StartServer) -> None:
 # Settings.
 
 
-def test_without_a_token_it_is_not_there(shared_server: RunningServer) -> None:
+def test_without_a_token_it_is_not_there(shared_server: Server) -> None:
     for answer in (post(shared_server, fields()), requests.get(shared_server.url + PATH)):
         assert "LAB_TWILIO_AUTH_TOKEN" in assert_problem(answer, 404)["detail"]
 

@@ -8,7 +8,7 @@ import pytest
 
 COMMAND = """
 import signal, time, click
-from server import interrupts
+from harness import interrupts
 
 class HalfMade:
     def __init__(self):

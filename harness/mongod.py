@@ -1,7 +1,7 @@
 """The embedded database: a real mongod for everyone who uses one data dir, and for no longer.
 
 Three processes are involved. Whoever needs the database (`running`) holds a shared lock on the file
-`users.lock` and, if there is none yet, starts a guard: `python -m server.mongod DATA_DIR`. The guard
+`users.lock` and, if there is none yet, starts a guard: `python -m harness.mongod DATA_DIR`. The guard
 starts mongod, and stops it when it gets the same lock for itself, which is when no user is left. The
 kernel drops the locks of a process that dies, however it dies, so nothing here needs to notice a
 crash, count users or trust a process id. Acknowledged writes are journaled: they survive all of it.
@@ -13,7 +13,6 @@ crash, count users or trust a process id. Acknowledged writes are journaled: the
     <data dir>/*.lock        see above; start.lock lets one user at a time start a guard
 """
 
-import asyncio
 import contextlib
 import ctypes
 import fcntl
@@ -22,7 +21,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,8 +31,9 @@ from typing import IO, Any
 
 import psutil
 
-from server.messages import StoreUnavailable
-from server.store import start_replica_set
+from harness import processes
+from harness.ports import accepts_connections, free_port
+from harness.replica_set import ReplicaSetError, start_replica_set
 
 REPLICA_SET = "lab"
 START_SECONDS = 60
@@ -150,7 +149,7 @@ def _uri_of_guarded(directory: Path) -> str | None:
         # Missing or older while a mongod is being started.
         with contextlib.suppress(OSError, ValueError, KeyError):
             state = json.loads((directory / "mongod.json").read_text())
-            if _answers(state["port"]):
+            if accepts_connections(state["port"]):
                 return str(state["uri"])
         time.sleep(0.05)
     raise MongodError(f"the MongoDB in {directory} does not answer: end its guard, or choose another --data-dir")
@@ -161,7 +160,7 @@ def _start_guard(directory: Path, mongod: str | None) -> str:
     binary = find(mongod)
     check(binary)
     guard = subprocess.Popen(
-        [sys.executable, "-m", "server.mongod", str(directory), str(binary)],
+        [sys.executable, "-m", "harness.mongod", str(directory), str(binary)],
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -222,7 +221,7 @@ def guard(directory: Path, binary: Path) -> int:
     _say({"uri": uri})
     while mongod.poll() is None:
         if _try_lock(users, fcntl.LOCK_EX):
-            _stop_mongod(mongod)
+            processes.end(mongod, STOP_SECONDS)
             return 0
         time.sleep(0.1)
     if mongod.returncode != 0:
@@ -242,28 +241,14 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
             f"bring them back, or delete {state} to begin with an empty one"
         )
     files.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     log_begins = log.stat().st_size if log.exists() else 0
     command: list[str | Path] = [
         binary,
-        "--replSet",
-        REPLICA_SET,
-        "--bind_ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--nounixsocket",
-    ]
-    command += [
-        "--dbpath",
-        files,
-        "--logpath",
-        log,
-        "--logappend",
-        "--wiredTigerCacheSizeGB",
-        "1",
-        "--oplogSize",
-        "512",
+        *("--replSet", REPLICA_SET),
+        *("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"),
+        *("--dbpath", files, "--logpath", log, "--logappend"),
+        *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "512"),
     ]
     mongod = subprocess.Popen(
         command,
@@ -274,9 +259,9 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
     )
     try:
         _wait_for_port(mongod, port)
-        asyncio.run(start_replica_set(f"127.0.0.1:{port}", REPLICA_SET))
-    except (MongodError, StoreUnavailable) as error:
-        _stop_mongod(mongod)
+        start_replica_set(f"127.0.0.1:{port}", REPLICA_SET)
+    except (MongodError, ReplicaSetError) as error:
+        processes.end(mongod, STOP_SECONDS)
         reason = _last_complaint(log, log_begins) or str(error)
         if "DBPathInUse" in reason:
             owner = (files / "mongod.lock").read_text().strip()
@@ -299,19 +284,10 @@ def _wait_for_port(mongod: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < deadline:
         if mongod.poll() is not None:
             raise MongodError(f"mongod ended with {_outcome(mongod.returncode)}")
-        if _answers(port):
+        if accepts_connections(port):
             return
         time.sleep(0.02)
     raise MongodError(f"mongod did not answer within {START_SECONDS} s")
-
-
-def _stop_mongod(mongod: subprocess.Popen[bytes]) -> None:
-    mongod.terminate()
-    try:
-        mongod.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        mongod.kill()
-        mongod.wait()
 
 
 def _last_complaint(log: Path, begins: int) -> str | None:
@@ -328,18 +304,6 @@ def _last_complaint(log: Path, begins: int) -> str | None:
 
 def _outcome(returncode: int) -> str:
     return f"exit code {returncode}" if returncode >= 0 else signal.Signals(-returncode).name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def _say(report: dict[str, Any]) -> None:

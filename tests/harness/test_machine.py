@@ -6,18 +6,19 @@ import sys
 
 import psutil
 
-from loadtests import machine
-from tests.processes import free_port
+from harness import machine, watch
+from harness.ports import free_port
+from harness.processes import descendants, kill_all
 from tests.waiting import eventually
 
 
 def test_where_nobody_listens_nobody_is_found() -> None:
-    assert machine.behind(f"http://127.0.0.1:{free_port()}").pids() == {"server": [], "mongod": []}
+    assert watch.behind(f"http://127.0.0.1:{free_port()}").pids() == {"server": [], "mongod": []}
 
 
 def test_processor_time_is_told_of_each_process() -> None:
     this = psutil.Process()
-    ((role, pid, seconds),) = machine.Processes({"tests": [this]}).cpu_seconds()
+    ((role, pid, seconds),) = watch.Processes({"tests": [this]}).cpu_seconds()
     assert (role, pid) == ("tests", this.pid)
     assert 0 < seconds <= machine.busy_seconds()
 
@@ -26,10 +27,10 @@ def test_a_process_that_has_ended_is_left_out_even_if_nobody_has_waited_for_it()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         ended = psutil.Process(process.pid)
         eventually(lambda: ended.status() == psutil.STATUS_ZOMBIE)
-        assert machine.Processes({"tests": [ended]}).cpu_seconds() == []
-    assert machine.Processes({"tests": [ended]}).cpu_seconds() == []
-    assert machine.with_children([ended]) == [ended]
-    machine.kill(ended)
+        assert watch.Processes({"tests": [ended]}).cpu_seconds() == []
+    assert watch.Processes({"tests": [ended]}).cpu_seconds() == []
+    assert descendants([ended]) == [ended]
+    kill_all([ended])
 
 
 def test_the_machine_is_described() -> None:

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
-from server import mongod
-from server.mongod import MongodError
-from tests.processes import free_port, guard_of, is_running, kill, mongod_of, stopped, using
+from harness import mongod
+from harness.mongod import MongodError
+from harness.ports import free_port
+from tests.processes import guard_of, is_running, kill, mongod_of, stopped, using
 from tests.waiting import eventually
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="uses what only Linux has")
@@ -24,7 +25,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="uses what only 
 # A process that uses the MongoDB of a data dir until its standard input closes or it gets Ctrl-C.
 USER = """
 import contextlib, sys
-from server import mongod
+from harness import mongod
 with contextlib.suppress(KeyboardInterrupt), mongod.running(sys.argv[1]) as uri:
     print(uri, flush=True)
     sys.stdin.read()

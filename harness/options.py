@@ -1,0 +1,91 @@
+"""The options by which every command is told of its MongoDB: flags, and LAB_ variables of the same names."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from harness import mongod
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DATABASE = "backend_lab"
+DATA_DIR = ".lab"
+
+
+class MongodbUri(click.ParamType[str]):
+    """A MongoDB connection string. Its details are checked by the driver when it connects."""
+
+    name = "uri"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).startswith(("mongodb://", "mongodb+srv://")):
+            self.fail(f"{value!r} is not a MongoDB address: it starts with mongodb:// or mongodb+srv://", param, ctx)
+        return str(value)
+
+
+class DatabaseName(click.ParamType[str]):
+    """A name that MongoDB accepts for a database."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text or len(text.encode()) > 63 or set(text) & set('/\\. "$*<>:|?\0'):
+            self.fail(f"{text!r} is not a database name: 1 to 63 letters, digits, - or _", param, ctx)
+        return text
+
+
+@dataclass(frozen=True)
+class MongodbOptions:
+    """Which MongoDB and database a command works on; without a `mongodb_uri`, the embedded one of `data_dir`."""
+
+    mongodb_uri: str | None = None
+    database: str = DATABASE
+    data_dir: str = DATA_DIR
+    mongod: str | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Give the connection string; the embedded MongoDB runs while the block does. Raises `MongodError`."""
+        with mongod.given_or_running(self.mongodb_uri, self.data_dir, self.mongod) as uri:
+            yield uri
+
+
+OPTIONS = (
+    click.option(
+        "--mongodb-uri", envvar="LAB_MONGODB_URI", show_envvar=True, type=MongodbUri(),
+        help="MongoDB to use instead of an embedded one.",
+    ),
+    click.option(
+        "--database", envvar="LAB_DATABASE", show_envvar=True, type=DatabaseName(), default=DATABASE, show_default=True,
+        help="Database to keep the messages in.",
+    ),
+    click.option(
+        "--data-dir", envvar="LAB_DATA_DIR", show_envvar=True, type=click.Path(file_okay=False), default=DATA_DIR,
+        show_default=True, help="Where the embedded MongoDB keeps its files.",
+    ),
+    click.option(
+        "--mongod", envvar="LAB_MONGOD", show_envvar=True, type=click.Path(),
+        help="The mongod program to run as the embedded MongoDB.",
+    ),
+)  # fmt: skip
+
+
+def mongodb_options(command: Command) -> Command:
+    """Decorate a click command with the four options. It gets them as the arguments of `MongodbOptions`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def from_environment() -> MongodbOptions:
+    """What the LAB_ variables and the defaults give. Raises `click.UsageError` for bad values."""
+
+    @click.command
+    @mongodb_options
+    def command(**_: Any) -> None: ...
+
+    return MongodbOptions(**command.make_context("environment", []).params)
