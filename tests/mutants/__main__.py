@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from harness import mongod
+from harness import interrupts, mongod
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.runs import Copy, Job, run_all
 from tests.mutants.table import Table
@@ -49,7 +49,7 @@ class Result:
 
 @click.command()
 @click.option("--only", multiple=True, metavar="MODULE", help="Mutate this module alone. May be given again.")
-@click.option("--sample", type=click.IntRange(min=1), help="Run so many mutants of each module, drawn at random.")
+@click.option("--sample", type=click.IntRange(min=1), help="Run so many mutants of each module, drawn by chance, but the same each time.")
 @click.option("--survivors", is_flag=True, help=f"Run those again that survived in {REPORT}.")
 @click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="Runs at a time.")
 def main(only: tuple[str, ...], sample: int | None, survivors: bool, jobs: int) -> None:
@@ -61,6 +61,7 @@ def main(only: tuple[str, ...], sample: int | None, survivors: bool, jobs: int) 
     python -m tests.mutants
     python -m tests.mutants --only server/timeline.py --sample 20
     """
+    interrupts.handle()
     table = Table.read(TABLE)
     if unknown := [each for each in only if each not in table.modules]:
         raise click.UsageError(f"{unknown[0]} is not in {TABLE.name}: choose from {', '.join(table.modules)}")
@@ -80,7 +81,7 @@ def main(only: tuple[str, ...], sample: int | None, survivors: bool, jobs: int) 
 
 def _of(module: str, sample: int | None) -> list[Mutant]:
     found = mutants(module, (ROOT / module).read_text())
-    return found if sample is None else random.sample(found, min(sample, len(found)))
+    return found if sample is None else random.Random(0).sample(found, min(sample, len(found)))
 
 
 def _survivors() -> list[dict[str, str]]:

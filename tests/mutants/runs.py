@@ -115,6 +115,8 @@ class Copy:
 
     def _run_tests(self, tests: Sequence[str]) -> int:
         os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(log, stream)
