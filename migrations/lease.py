@@ -97,9 +97,10 @@ class Lease:
 
     def _keep(self, released: threading.Event) -> None:
         """Renew until `released`: what takes long besides batches is index builds, and being polite."""
-        while not released.wait(self._seconds / 3):
-            with suppress(PyMongoError):  # the next time may be better, and every write asks for itself
-                self.renew()
+        with suppress(LeaseLost):  # every write asks for itself
+            while not released.wait(self._seconds / 3):
+                with suppress(PyMongoError):  # the next time may be better
+                    self.renew()
 
     def _release(self) -> None:
         with suppress(PyMongoError):  # it ends by itself
