@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that cost less than Tornado's: see DECISIONS.md for what each part of this is worth.
+"""HTTP/1.1 connections that cost less than Tornado's: docs/decisions/0056 says why.
 
 Nearly all requests are plain: a short head, which on one connection is often the same time and again, and at most a
 short body that says how long it is. `Connection` reads those, and gives them to a delegate as Tornado's own would.
