@@ -7,10 +7,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-# "Write `a/b.py`:", "Append to `a/b.py`:", "Set in `a/b.py`:", "Below `NAME` in `a/b.py`:", each followed by code.
+# "Write `a/b.py`:", "Append to `a/b.py`:", "Set in `a/b.py`:", each followed by code; or "Below `NAME` in `a/b.py`:" by
+# the lines of a diff that are added.
 INSTRUCTION = re.compile(
     r"(?P<verb>Write|Append to|Set in|Below)\s+(?:`(?P<name>\w+)`\s+in\s+)?`(?P<path>[^`]+)`:\n\n"
-    r"```python\n(?P<code>.*?)^```$",
+    r"```(?:python|diff)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -75,7 +76,9 @@ class Page:
     def instructions(self) -> list[Instruction]:
         """What it tells to change, in order."""
         return [
-            Instruction(each["verb"], each["name"] or "", each["path"], each["code"])
+            Instruction(
+                each["verb"], each["name"] or "", each["path"], re.sub(r"^\+", "", each["code"], flags=re.MULTILINE)
+            )
             for each in INSTRUCTION.finditer(self.text)
         ]
 
