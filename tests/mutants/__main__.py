@@ -49,7 +49,11 @@ class Result:
 
 @click.command()
 @click.option("--only", multiple=True, metavar="MODULE", help="Mutate this module alone. May be given again.")
-@click.option("--sample", type=click.IntRange(min=1), help="Run so many mutants of each module, drawn by chance, but the same each time.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help="Run so many mutants of each module, drawn by chance, but the same each time.",
+)
 @click.option("--survivors", is_flag=True, help=f"Run those again that survived in {REPORT}.")
 @click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="Runs at a time.")
 def main(only: tuple[str, ...], sample: int | None, survivors: bool, jobs: int) -> None:

@@ -83,11 +83,13 @@ class Copy:
         self._directory = directory
         self._environment = environment
         self._moment = 0
+        self._original = ""
         self.log = directory.with_suffix(".log")
         shutil.copytree(project, directory, ignore=NOT_COPIED)
 
     def start(self, job: Job) -> Run:
         """Run the job's tests in a fork of this process, in which the project's modules are those of the copy."""
+        self._original = (self._directory / job.module).read_text()
         self._write(job.module, job.source)
         began = time.monotonic()
         pid = os.fork()
@@ -103,9 +105,9 @@ class Copy:
                 os._exit(returncode)
         return Run(pid, began, began + job.seconds)
 
-    def restore(self, module: str) -> None:
-        """Let `module` be as it is in the project."""
-        self._write(module, (self._project / module).read_text())
+    def restore(self, job: Job) -> None:
+        """Let the module that the last job changed be as it was."""
+        self._write(job.module, self._original)
 
     def _write(self, module: str, source: str) -> None:
         path = self._directory / module
@@ -144,7 +146,7 @@ def run_all(jobs: Sequence[Job], copies: Sequence[Copy]) -> Iterator[Ended]:
                 passed = run.passed()
                 if passed is not None:
                     del running[number]
-                    copy.restore(jobs[number].module)
+                    copy.restore(jobs[number])
                     free.append(copy)
                     yield Ended(number, passed, time.monotonic() - run.began, copy.log.read_text())
             time.sleep(POLL_SECONDS)

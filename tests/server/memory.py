@@ -43,10 +43,12 @@ class Memory:
 
     def store(self, *entries: Entry) -> bool:
         """Store entries whose numbers are free; returns whether all were."""
+        stored = True
         for entry in entries:
             assert entry.seq is not None
             self._given_out = max(self._given_out, entry.seq)
-        return all([self.entries.setdefault(each.seq or 0, each) is each for each in entries])
+            stored &= self.entries.setdefault(entry.seq, entry) is entry
+        return stored
 
     async def _query(self, name: str) -> None:
         self.queries.append(name)
@@ -128,7 +130,8 @@ class Memory:
         yield None
         await asyncio.Event().wait()
 
-    async def add_visit(self) -> None: ...
+    async def add_visit(self) -> int:
+        return 0
 
     async def data_version(self) -> int:
         return 0

@@ -36,8 +36,9 @@ def read(reader: Any, text: str) -> Any:
     try:
         return reader(text)
     except ValueError as error:
-        assert str(error) == BROKEN
-        return None
+        refusal = str(error)
+    assert refusal == BROKEN
+    return None
 
 
 @given(POSITIONS)

@@ -11,7 +11,7 @@ from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream
 
-from server.connections import MOST_BODY, plain
+from server.connections import MAX_BODY, plain
 
 END = b"\r\n\r\n"
 TOKEN = st.text("!#$%&'*+-.^_`|~azAZ09", min_size=1, max_size=8)
@@ -77,7 +77,7 @@ async def tornado_reads(data: bytes) -> Noted:
     with socket_pair() as (client, server):
         client.setblocking(False)
         stream = IOStream(server)
-        connection = HTTP1Connection(stream, False, HTTP1ConnectionParameters(max_body_size=MOST_BODY))
+        connection = HTTP1Connection(stream, False, HTTP1ConnectionParameters(max_body_size=MAX_BODY))
         noted = Noted(connection)
         sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(client, data))
         await connection.read_response(noted)
@@ -107,7 +107,7 @@ def test_no_bytes_are_too_strange_for_it(head: bytes) -> None:
     assert found is None or found.start_line.version == "HTTP/1.1"
 
 
-@given(TOKEN, TOKEN, st.integers(0, MOST_BODY), st.dictionaries(st.builds("X-{}".format, TOKEN), TOKEN, max_size=3))
+@given(TOKEN, TOKEN, st.integers(0, MAX_BODY), st.dictionaries(st.builds("X-{}".format, TOKEN), TOKEN, max_size=3))
 def test_what_most_clients_send_is_plain(method: str, path: str, length: int, more: dict[str, str]) -> None:
     lines = [f"{method} /{path} HTTP/1.1", "Host: lab", f"Content-Length: {length}"]
     found = plain("\r\n".join([*lines, *(f"{name}: {value}" for name, value in more.items())]).encode())

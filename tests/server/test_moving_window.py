@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.admission import FORGET_SECONDS, PACED, SLACK, MovingWindow
+from server.admission import CATCH_UP_INTERVALS, FORGET_SECONDS, PACED, MovingWindow
 from server.messages import OverLimit, Quota
 from tests.server.clock import Clock
 
@@ -81,7 +81,7 @@ def test_under_too_much_those_let_in_keep_the_pace_of_the_rate(amount: int, seco
             paced = []
         elif arrival.admitted:
             paced.append(arrival.time)
-            assert len(paced) <= (arrival.time - paced[0]) / (seconds / amount) + SLACK + 1
+            assert len(paced) <= (arrival.time - paced[0]) / (seconds / amount) + CATCH_UP_INTERVALS + 1
 
 
 @given(AMOUNTS, SECONDS, GAPS)

@@ -60,9 +60,11 @@ def test_every_other_text_is_refused_and_says_why(text: str) -> None:
     try:
         found = since(text)
     except ValueError as error:
-        assert re.search("write|calendar|%2B", str(error))
+        refusal = str(error)
     else:
         assert found.tzinfo == UTC
+        return
+    assert re.search("write|calendar|%2B", refusal)
 
 
 def test_a_leap_second_is_the_one_before_it() -> None:

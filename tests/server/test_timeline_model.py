@@ -7,7 +7,7 @@ the test's. What is checked is what the service promises to those who read: see 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -114,7 +114,7 @@ class Order(RuleBasedStateMachine):
             seq = self.memory.next_number()
         self.acknowledged.append(seq)
         if told is not None:
-            self.timelines[told].written(stored)
+            self.timelines[told].note_stored(stored)
 
     @rule(seq=consumes(slow))
     def die(self, seq: int) -> None:
@@ -144,8 +144,8 @@ class Order(RuleBasedStateMachine):
         seen = max(self.acknowledged, default=0) if knows else 0
 
         def check(page: Page) -> None:
-            assert page.newest >= seen
-            self._is_complete_below(page, page.newest, 1, limit)
+            assert page.up_to >= seen
+            self._is_complete_below(page, page.up_to, 1, limit)
 
         self._start(check, self.services[worker].recent, limit, seen)
 
@@ -155,7 +155,7 @@ class Order(RuleBasedStateMachine):
 
         async def walk() -> tuple[int, list[Message]]:
             page = await service.recent(limit)
-            newest, found = page.newest, page.messages
+            newest, found = page.up_to, page.messages
             while page.next is not None:
                 page = await service.older(page.next, limit)
                 found = found + page.messages
@@ -172,7 +172,7 @@ class Order(RuleBasedStateMachine):
         since = BEGIN + timedelta(seconds=seconds)
 
         def check(page: Page) -> None:
-            found = self._entries(1, page.newest)
+            found = self._entries(1, page.up_to)
             wanted = [each for each in found if each.created_at >= since]
             assert page.messages == wanted[:limit]
             assert (page.next is None) == (len(wanted) <= limit)
@@ -182,7 +182,7 @@ class Order(RuleBasedStateMachine):
     @rule(worker=WORKERS, limit=LIMITS, place=st.integers(1, 20))
     def list_below(self, worker: int, limit: int, place: int) -> None:
         def check(page: Page) -> None:
-            self._is_complete_below(page, min(place - 1, page.newest), 1, limit)
+            self._is_complete_below(page, min(place - 1, page.up_to), 1, limit)
 
         self._start(check, self.services[worker].older, Position(before=place), limit)
 
@@ -211,11 +211,11 @@ class Order(RuleBasedStateMachine):
 
         def check(page: Page) -> None:
             follower.busy = False
-            assert page.newest >= began
+            assert page.up_to >= began
             assert len(page.messages) <= limit
-            assert page.messages == self._entries(began + 1, page.newest)[::-1]  # all, none twice, and in order
+            assert page.messages == self._entries(began + 1, page.up_to)[::-1]  # all, none twice, and in order
             follower.numbers += [each.seq or 0 for each in page.messages]
-            follower.cursor = page.newest
+            follower.cursor = page.up_to
 
         self._start(check, self.services[worker].after, began, limit)
 
@@ -245,7 +245,7 @@ class Order(RuleBasedStateMachine):
 
     def _is_complete_below(self, page: Page, newest: int, lowest: int, limit: int) -> None:
         """`page` shows what there is from number `newest` down, and no number below it is missing."""
-        assert all(seq in self.memory.entries for seq in range(lowest, page.newest + 1)), "shown above a gap"
+        assert all(seq in self.memory.entries for seq in range(lowest, page.up_to + 1)), "shown above a gap"
         there = [*self._entries(lowest, newest), *self.memory.old]
         assert page.messages == there[:limit]
         assert (page.next is None) == (len(there) <= limit)

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from server.integrations.slack.times import UNITS, parse
 
-ZONES = st.sampled_from(
-    [UTC, *map(ZoneInfo, ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"])]
-)
+ZONES = st.sampled_from([UTC, *map(ZoneInfo, ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"])])
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 NOWS = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=ZONES)
 NOW = datetime(2024, 3, 1, 9, 30, tzinfo=ZoneInfo("Europe/Berlin"))
@@ -87,7 +85,9 @@ def test_every_other_text_is_refused_with_examples(text: str, now: datetime) -> 
     try:
         found = parse(text, now)
     except ValueError as error:
-        assert text in str(error)
-        assert "is not a time" in str(error)
+        refusal = str(error)
     else:
         assert found.astimezone(UTC).tzinfo == UTC  # it is aware, and UTC has it too
+        return
+    assert text in refusal
+    assert "is not a time" in refusal
