@@ -170,6 +170,7 @@ def test_a_mongod_that_dies_in_the_middle_loses_nothing(data_dir: Path) -> None:
     with mongod.running(data_dir) as uri:
         database = runner.connect(uri, "test")
         assert runner.up(database, "0002", Options(wait=30))
+        assert database.messages.count_documents({}) == DOCUMENTS
         assert all(each["created_at"] == each["_id"].generation_time for each in database.messages.find())
         database.client.close()
 
