@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from server.messages import Entry, Message, Outcome, Position, Void, Write
+from server.messages import Entry, Message, NewMessage, Outcome, Position, Void, Write
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -24,6 +24,22 @@ def unnumbered(count: int) -> list[Message]:
     return [
         Message(f"{0xA0 + each:024x}", "old", "anonymous", BEGIN - timedelta(days=1)) for each in reversed(range(count))
     ]
+
+
+def new(text: str = "x") -> Write:
+    """A write of a message."""
+    return Write(NewMessage(text=text), "api", None)
+
+
+def numbers(messages: Sequence[Message]) -> list[int | None]:
+    """The sequence numbers of messages."""
+    return [each.seq for each in messages]
+
+
+async def turns(count: int = 1) -> None:
+    """Let the event loop turn so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 class Memory:
