@@ -20,7 +20,7 @@ PYTEST = (
     *("--exitfirst", "--quiet", "--tb=short", "-p", "no:cacheprovider", "-p", "no:schemathesis"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # some plugins are imported already
 )
-TEST_SECONDS = 90  # for one test: a mutant that makes it hang is killed by that
+TEST_SECONDS = 30  # for one test: a mutant that makes it hang is killed by that
 POLL_SECONDS = 0.02
 NOT_COPIED = shutil.ignore_patterns(".*", "report", "*.ipynb")
 
