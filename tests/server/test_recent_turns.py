@@ -97,6 +97,9 @@ async def test_the_largest_page_is_cached_until_its_time_is_over(memory: Memory,
     memory.store(*map(message, range(1, 6)))
     assert cache.cached(1) is None
     assert shown(await cache.recent(3)) == [5, 4, 3]
+    memory.queries.clear()
+    assert await cache.recent(3) is cache.cached(3) is not None
+    assert memory.queries == []
     clock.time = 9.0
     assert (shown(cache.cached(3)), shown(cache.cached(2)), cache.cached(4)) == ([5, 4, 3], [5, 4], None)
     assert (shown(cache.cached(3, seen=5)), cache.cached(3, seen=6)) == ([5, 4, 3], None)
@@ -105,6 +108,31 @@ async def test_the_largest_page_is_cached_until_its_time_is_over(memory: Memory,
     assert shown(cache.cached(4)) == [5, 4, 3, 2]
     clock.time = 19.0
     assert cache.cached(1) is None
+
+
+@pytest.mark.parametrize("setting", ["ttl", "tail"])
+@pytest.mark.usefixtures("never_checks")
+async def test_nothing_that_is_served_is_older_than_a_second(memory: Streamed, clock: Clock, setting: str) -> None:
+    clock.time = 100.0
+    timeline = Timeline(memory, clock)
+    reader = TtlCache(timeline, clock=clock) if setting == "ttl" else TailCache(memory, timeline, clock=clock)
+    task = asyncio.create_task(reader.run())
+    await reader.warm_up()
+    assert shown(await reader.recent(1)) == []
+    assert memory.queries == ["before"]  # there is nothing, and who has met nothing asks no further
+    clock.time = 100.999
+    assert shown(reader.cached(1)) == []
+    clock.time = 101.0
+    assert reader.cached(1) is None
+    await tasks.end(task)
+
+
+async def test_a_newer_page_of_the_same_length_takes_the_place_of_the_older_one(memory: Memory, clock: Clock) -> None:
+    cache = TtlCache(Timeline(memory, clock), ttl=10.0, clock=clock)
+    memory.store(message(1))
+    await cache.recent(2)
+    memory.store(message(2))
+    assert shown(await cache.recent(2, seen=2)) == shown(cache.cached(2)) == [2, 1]
 
 
 async def test_a_smaller_page_takes_the_place_of_one_whose_time_is_over(memory: Memory, clock: Clock) -> None:
