@@ -253,6 +253,7 @@ async def test_entries_take_their_places_in_whatever_order_they_arrive(memory: S
             assert found is not None
             assert (shown(found), found.up_to, timeline.complete) == (expected, complete, complete)
             assert (found is page) == (complete == 1)
+        assert tail._early == {}
 
 
 @pytest.mark.usefixtures("never_checks")
@@ -278,6 +279,7 @@ async def test_what_arrives_while_the_tail_is_filled_is_not_lost(clock: Clock) -
     may.set()
     await tail.warm_up()
     assert shown(tail.cached(9)) == [2, 1]
+    assert tail._early == {}
     await tasks.end(task)
 
 
@@ -352,6 +354,7 @@ async def test_a_stream_that_ends_is_begun_anew_and_the_tail_filled_again(
 ) -> None:
     caplog.set_level(logging.WARNING)
     async with running(TailCache(memory, Timeline(memory, clock), clock=clock)) as tail:
+        assert shown(tail.cached(9)) == []
         memory.store(message(1), message(2), message(3))  # of which the stream tells nothing
         tail.arrived(message(2))
         memory.news.put_nowait(end)
@@ -363,6 +366,18 @@ async def test_a_stream_that_ends_is_begun_anew_and_the_tail_filled_again(
     assert [record.getMessage() for record in caplog.records] == [
         f"the newest messages are read from the database for now: {end}"
     ]
+
+
+async def test_when_a_stream_has_ended_nothing_goes_on_until_it_is_begun_anew(
+    memory: Streamed, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "RESTART_SECONDS", 1000.0)
+    async with running(TailCache(memory, Timeline(memory, clock), clock=clock)) as tail:
+        memory.news.put_nowait(StoreUnavailable("cut"))
+        await until(lambda: not tail.filled.is_set())
+        await turns(50)
+        assert memory.streams == 1
+        assert len(asyncio.all_tasks()) == 2  # this test, and the tail that waits
 
 
 async def test_a_check_that_fails_ends_the_stream(
