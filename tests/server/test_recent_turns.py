@@ -202,6 +202,18 @@ async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(memory:
     assert len(memory.queries) == (2 if cache == "tail" else 1)  # an unfilled tail keeps nothing
 
 
+@pytest.mark.parametrize("cache", ["ttl", "tail"])
+async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(memory: Memory, cache: str) -> None:
+    reader = reader_for(cache, memory, Timeline(memory))
+    early = asyncio.create_task(reader.recent(5, 0))
+    await until(lambda: memory.queries == ["before"])
+    await turns(1)  # the query has taken effect, and is not answered yet
+    memory.store(message(1))
+    reader.note_stored(message(1))
+    assert shown(await reader.recent(5, 0)) == [1]
+    assert shown(await early) == []
+
+
 # The tail.
 
 
