@@ -1,4 +1,4 @@
-"""Commands and mentions as Slack sends them, signed with Slack's own library, and what the channel shows."""
+"""Simulates Slack: signs commands and mentions with Slack's library, and receives the service's results."""
 
 import json
 import queue
@@ -26,22 +26,22 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass
 class Channel:
-    """Where the service sends its answers: this takes the place of Slack's `response_url`."""
+    """A simulated Slack channel; `response_url` is the URL to which the service sends the results of commands."""
 
     response_url: str
     answers: "queue.Queue[dict[str, Any]]" = field(default_factory=queue.Queue)
 
     def answer(self, seconds: float = 10.0) -> dict[str, Any]:
-        """The next answer, as the service sent it. Raises `TimeoutError`."""
+        """Wait for the next result and return its JSON. Raises `TimeoutError` after `seconds`."""
         try:
             return self.answers.get(timeout=seconds)
         except queue.Empty:
-            raise TimeoutError(f"no answer came within {seconds:g} s") from None
+            raise TimeoutError(f"no result arrived within {seconds:g} s") from None
 
 
 @contextmanager
 def channel() -> Iterator[Channel]:
-    """A channel on this machine while the block runs. The service must answer there: see `--slack-response-urls`."""
+    """Run a channel on 127.0.0.1 during the block; the service needs `--slack-response-urls loopback` to reach it."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,10 @@ def channel() -> Iterator[Channel]:
 def command(
     url: str, signing_secret: str, line: str, response_url: str, user: str = "you", at: float | None = None
 ) -> requests.PreparedRequest:
-    """The request by which Slack passes on `line`, such as "/msg list 5". `at` is when it was signed: now."""
+    """Build the signed request for the slash command `line`, such as "/msg list 5".
+
+    `at` is the time of the signature in Unix seconds, now by default.
+    """
     word, _, text = line.strip().partition(" ")
     fields = {
         "team_id": "T0",
@@ -87,7 +90,7 @@ def command(
 def mention(
     url: str, signing_secret: str, text: str, user: str = "you", event_id: str | None = None, at: float | None = None
 ) -> requests.PreparedRequest:
-    """The request by which Slack tells that somebody wrote `text` to the app. Slack repeats it by its `event_id`."""
+    """Build the signed request for a mention of the app with `text`; retries of an event have the same `event_id`."""
     event = {"type": "app_mention", "user": f"U{user.upper()}", "text": f"<@{BOT}> {_escaped(text)}", "ts": "1.0"}
     outer = {
         "type": "event_callback",
@@ -99,12 +102,12 @@ def mention(
 
 
 def deliver(request: requests.PreparedRequest) -> requests.Response:
-    """Send a signed request. Raises `client.ClientError`."""
+    """Send a signed request and return the response. Raises `client.ClientError`."""
     return webhooks.send(request)
 
 
 def lines(message: dict[str, Any]) -> Iterator[str]:
-    """An answer as the channel shows it, in words."""
+    """Yield the lines of text that a channel shows for a result (a message with Block Kit blocks or a text)."""
     blocks = message.get("blocks")
     if not blocks:
         yield _shown(str(message.get("text", "")))

@@ -1,4 +1,4 @@
-"""Texts as Twilio passes them on, signed with Twilio's own library."""
+"""Simulates Twilio: delivers text messages to the service, signed with Twilio's library."""
 
 import secrets
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ def signed(
     sid: str | None = None,
     public_base_url: str | None = None,
 ) -> requests.PreparedRequest:
-    """The request by which Twilio tells the service at `url` of a text. Sent twice, it is a replay.
+    """Build the signed webhook request that delivers a text to the service at `url`.
 
-    `sid` is its MessageSid, a new one if left out; `public_base_url` is what the service believes its own
-    address to be, `url` if left out.
+    `media` are the URLs of attachments. `sid` is the MessageSid, random by default. `public_base_url` is the address
+    that the service was configured with, which the signature covers; `url` by default.
     """
     fields = {
         "ToCountry": "US",
@@ -43,9 +43,9 @@ def signed(
 
 
 def deliver(request: requests.PreparedRequest) -> list[str]:
-    """Send a signed request; returns the texts that the phone gets back. Raises `client.ClientError`."""
+    """Send a signed request and return the texts with which the service replies. Raises `client.ClientError`."""
     answer = webhooks.send(request)
     if not answer.headers.get("Content-Type", "").endswith("/xml"):
-        return [answer.text]  # Twilio would text it back as it is
-    root = ElementTree.fromstring(answer.content)  # noqa: S314  # what a service of our own says
+        return [answer.text]  # Twilio sends a body that is not XML to the phone unchanged
+    root = ElementTree.fromstring(answer.content)  # noqa: S314  # the response of our own service
     return ["".join(each.itertext()).strip() for each in root.iter("Message")]
