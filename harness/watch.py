@@ -1,4 +1,4 @@
-"""Which processes of this machine serve an address, and how much processor time they use."""
+"""Finds the processes that listen on a port or serve a URL, and measures their CPU time."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Processes:
     roles: dict[str, list[psutil.Process]]
 
     def cpu_seconds(self) -> list[tuple[str, int, float]]:
-        """The role, pid, and CPU time so far, in seconds of user and system time, of each that still runs."""
+        """Tuples (role, pid, CPU seconds) of the processes that still run; CPU time is user plus system time so far."""
         used = [(role, each.pid, _cpu_seconds(each)) for role, them in self.roles.items() for each in them]
         return [(role, pid, seconds) for role, pid, seconds in used if seconds is not None]
 
@@ -26,14 +26,14 @@ class Processes:
 
 
 def behind(url: str) -> Processes:
-    """The processes of this machine that answer at `url`, and the mongod they talk to.
+    """Find the processes of this machine that serve `url` (`server`), and the mongod that they use (`mongod`).
 
-    Found by their sockets: the server listens on the port of `url`, and mongod on one that the server is connected
-    to. Processes on other machines, or of another user, are not found; their role is empty.
+    They are found by their sockets: the server listens on the port of `url`, and mongod on a port to which the server
+    is connected. Processes of other machines or users are not found, and the list of their role is then empty.
     """
     try:
         port = urlsplit(url).port or 80
-    except ValueError:  # no port that anybody could listen on
+    except ValueError:  # not a valid port
         return Processes({"server": [], "mongod": []})
     listening: dict[int, list[psutil.Process]] = defaultdict(list)
     connected: dict[int, set[int]] = defaultdict(set)
@@ -48,7 +48,7 @@ def behind(url: str) -> Processes:
 
 
 def listeners(port: int) -> list[psutil.Process]:
-    """The processes that listen on the TCP port `port`, as far as this user may see them."""
+    """The processes that listen on the TCP port `port`, as far as this user is permitted to see them."""
     return [
         process
         for process, connection in _tcp_connections()
@@ -71,11 +71,11 @@ def _connections_of(process: psutil.Process) -> list[Any]:
     try:
         return process.net_connections("tcp")
     except psutil.Error:
-        return []  # it has ended, or belongs to another user
+        return []  # the process has ended, or belongs to another user
 
 
 def _cpu_seconds(process: psutil.Process) -> float | None:
-    """None for a process that has ended, although nobody may have waited for it yet."""
+    """User plus system time of a process; None if it has ended, zombies included."""
     try:
         times = process.cpu_times()
         return None if process.status() == psutil.STATUS_ZOMBIE else float(times.user + times.system)
