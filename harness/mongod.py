@@ -1,7 +1,7 @@
 """The embedded MongoDB: one mongod per data dir, which runs as long as any process uses it.
 
-There are users, a guard and mongod, each a process. A user (`running`) holds a shared lock on `users.lock` and, if there
-is no guard, starts one: `python -m harness.mongod DATA_DIR`. The guard starts mongod, and stops it as soon as it can
+There are users, a guard and mongod, each a process. A user (`running`) holds a shared lock on `users.lock` and, without
+a guard, starts one: `python -m harness.mongod DATA_DIR`. The guard starts mongod, and stops it as soon as it can
 lock `users.lock` exclusively, that is, when there are no users. The kernel releases the locks of a process however it
 ends, so there is no need to detect crashes, count users or rely on process ids. Acknowledged writes are journaled, so
 they survive any of these events.
