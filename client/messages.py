@@ -55,7 +55,7 @@ class Thread:
 
 @dataclass(frozen=True)
 class _Page:
-    """One page of a list: `next` continues it, and `after` is the cursor for whatever is stored later."""
+    """One page of a list: `next` continues it, and `after` is the cursor for messages that are stored later."""
 
     messages: list[Message]
     next: str | None

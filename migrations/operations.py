@@ -54,7 +54,7 @@ class Operation(Protocol):
         """Revert the change, or what remains of it; return a description of what was done."""
 
     def offenders(self, database: Database) -> list[Found]:
-        """Whatever contradicts the change: empty once it is applied completely."""
+        """The documents and conditions that contradict the change; empty once it is applied completely."""
 
     def left(self, database: Database) -> list[Found]:
         """Exceptions: the documents that the change leaves unchanged on purpose, and reports."""

@@ -74,7 +74,7 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `verify` for a step: whatever contradicts it, and the exceptions that it leaves unchanged."""
+    """The result of `verify` for a step: what contradicts it, and the exceptions that it leaves unchanged."""
 
     step: str
     applied: bool

@@ -37,7 +37,7 @@ class Handler(RequestHandler):
     """The base class of all handlers."""
 
     public = False  # whether requests need no access key and are not rate limited
-    takes = "application/json"  # the expected media type of the body
+    media_type = "application/json"  # the expected media type of the body
     SUPPORTED_METHODS = AnyMethod()
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
@@ -114,7 +114,7 @@ class Handler(RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
             # Tornado parses form bodies before it calls a handler, and raises this error if that fails.
-            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.takes)
+            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.media_type)
         self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:

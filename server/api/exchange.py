@@ -55,7 +55,7 @@ class Exchange:
         self.caller = self._dependencies.access.caller(authorization)
 
     def admit(self, address: str, is_write: bool = False) -> None:
-        """Count the request. Anonymous callers are told apart by `address`. Raises `OverLimit` and `Overloaded`."""
+        """Count the request. Anonymous callers are distinguished by `address`. Raises `OverLimit` and `Overloaded`."""
         client = address if self.caller == ANYONE else self.caller
         self.quotas = self._dependencies.admission.admit(client, is_write)
 

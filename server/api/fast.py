@@ -170,9 +170,8 @@ class _Request(HTTPMessageDelegate):
         """Refuse the message, or start a task that stores it."""
         exchange = self._admit(is_write=True)
         if exchange is not None:
-            self._posting = asyncio.create_task(
-                self._store(exchange)
-            )  # referenced here, because the event loop holds only weak references
+            # Stored as an attribute, because the event loop holds only weak references to tasks.
+            self._posting = asyncio.create_task(self._store(exchange))
 
     def _admit(self, is_write: bool = False) -> Exchange | None:
         """Identify and admit the caller; if the request is refused, send the problem and return None."""

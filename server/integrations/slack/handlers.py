@@ -45,7 +45,7 @@ class SlackHandler(Handler):
                 status=HTTPStatus.UNAUTHORIZED,
                 headers={"WWW-Authenticate": "X-Slack-Signature"},
             )
-        parsing.expect_type(headers.get("Content-Type", ""), self.takes)
+        parsing.expect_type(headers.get("Content-Type", ""), self.media_type)
 
     def acknowledge(self) -> None:
         """Acknowledge the request with an empty body, for which Slack shows nothing."""
@@ -56,7 +56,7 @@ class SlackHandler(Handler):
 class Commands(SlackHandler):
     """`POST /integrations/slack/commands`: the slash command `/msg`."""
 
-    takes = FORM
+    media_type = FORM
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
         super().initialize(dependencies, route, **collaborators)

@@ -69,7 +69,7 @@ class Sms(Handler):
     """`POST /integrations/twilio/sms`. Signatures do not expire, so each `MessageSid` is stored only once."""
 
     public = True
-    takes = FORM
+    media_type = FORM
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
         super().initialize(dependencies, route)
