@@ -1,7 +1,6 @@
-"""What a message service of the exercises must do, asked of a real one: a second opinion, apart from `practice`'s checks.
+"""What a server of the exercises must do, asked of a real one: a second opinion, apart from `practice`'s own checks.
 
-Each probe gets a running `Practised` server and fails with an assertion. `PROBES` names them; a mutant names the one
-that shows its mistake.
+Each probe gets a `Practised` server, starts it and fails with an assertion.
 """
 
 import json
@@ -13,14 +12,16 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import psutil
 import requests
 from slack_sdk.signature import SignatureVerifier
 from twilio.request_validator import RequestValidator
@@ -33,6 +34,7 @@ ENVIRONMENT = {
     "TWILIO_AUTH_TOKEN": TOKEN,
     "SLACK_SIGNING_SECRET": SECRET,
     "PUBLIC_BASE_URL": PUBLIC,
+    "TZ": "Asia/Kathmandu",
     # The `python` of a command is the one that runs the tests.
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 }
@@ -52,6 +54,7 @@ class Practised:
         self.log = scratch / "server.log"
         self.environment = dict(ENVIRONMENT)
         self.server: servers.Server | None = None
+        self.was_started = False
         self.session = servers.direct_session()
         self.session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=WRITERS))
 
@@ -67,6 +70,7 @@ class Practised:
             cwd=folder,
             seconds=30,
         )
+        self.was_started = True
 
     def stop(self) -> None:
         if self.server is not None:
@@ -87,25 +91,33 @@ class Practised:
         command = self.settings["stages"]["time"].get("migrate")
         return command and [word.replace("{data}", str(self.data)) for word in shlex.split(command)]
 
-    def migrate(self, seconds: float | None = None) -> None:
-        """Migrate to the end, or kill what does after `seconds`. The server is not running afterwards."""
+    def migrate(self) -> None:
+        """Migrate to the end. The server is not running afterwards."""
         command = self.migration()
-        if command is not None:
-            with subprocess.Popen(command, cwd=self.folder, env=os.environ | self.environment) as program:
-                with suppress(subprocess.TimeoutExpired):
-                    program.wait(seconds)
-                program.kill()
-        elif seconds is None:
+        if command is None:
             self.start()
             self.stop()
         else:
-            words = [
-                word.replace("{data}", str(self.data)).replace("{port}", "0")
-                for word in shlex.split(self.settings["server"]["command"])
-            ]
-            program = processes.start(words, self.log, environment=self.environment, cwd=self.folder)
-            time.sleep(seconds)
-            processes.kill(program)
+            subprocess.run(command, cwd=self.folder, env=os.environ | self.environment, check=True, timeout=60)
+
+    def migrate_and_kill(self, changes: int) -> None:
+        """Begin to migrate, and kill what does at the given change of the data, or when it has ended."""
+        server = shlex.split(self.settings["server"]["command"])
+        words = self.migration() or [word.replace("{data}", str(self.data)).replace("{port}", "0") for word in server]
+        program = processes.start(words, self.log, environment=self.environment, cwd=self.folder)
+        state, deadline = self.state(), time.monotonic() + 5
+        while changes > 0 and program.is_running and time.monotonic() < deadline:
+            if (now := self.state()) != state:
+                state, changes = now, changes - 1
+        processes.kill(program)
+
+    def state(self) -> list[tuple[str, int, int]]:
+        """The files of the data, with sizes and times of change."""
+        found = []
+        for path in self.data.rglob("*"):
+            with suppress(OSError):  # it has just been removed
+                found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+        return found
 
     def ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         assert self.server is not None
@@ -131,14 +143,30 @@ class Practised:
         headers = {} if given is None else {"X-Twilio-Signature": given}
         return self.ask("POST", "/sms", data=fields, headers=headers).status_code
 
+    def sms_answer(self, fields: Mapping[str, str]) -> requests.Response:
+        """What a text is answered with."""
+        signature = RequestValidator(TOKEN).compute_signature(PUBLIC + "/sms", fields)
+        return self.ask("POST", "/sms", data=fields, headers={"X-Twilio-Signature": signature})
+
     def slack(
-        self, text: str, age: float = 0, signature: str | None = None, secret: str = SECRET
+        self,
+        text: str,
+        age: float = 0,
+        signature: str | None = None,
+        secret: str = SECRET,
+        timestamp: str | None = None,
     ) -> tuple[int, str, float]:
         """The status, what Slack would show, and how long it took."""
-        fields = {"user_id": "U1", "user_name": "mia", "command": "/msg", "text": escaped(text), "trigger_id": str(random.random()),
-                  "response_url": "https://hooks.slack.com/commands/1/2/3"}
+        fields = {
+            "user_id": "U1",
+            "user_name": "mia",
+            "command": "/msg",
+            "text": escaped(text),
+            "trigger_id": str(random.random()),
+            "response_url": "https://hooks.slack.com/commands/1/2/3",
+        }
         body = urlencode(fields, quote_via=quote).encode()
-        timestamp = str(int(time.time() - age))
+        timestamp = timestamp or str(int(time.time() - age))
         right = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=body)
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -201,12 +229,34 @@ def visits_last(server: Practised) -> None:
     assert server.get("/visits")["count"] >= count
 
 
+def nothing_left_running(server: Practised) -> None:
+    server.start()
+    assert server.server is not None
+    main = psutil.Process(server.server.pid)
+    family = [main, *main.children(recursive=True)]
+    main.terminate()
+    server.server.program.process.wait(20)
+    _, left = psutil.wait_procs(family, timeout=5)
+    processes.kill_all(left)
+    server.server = None
+    assert not left
+
+
 # Stage 2.
 
 
 def text_exact(server: Practised) -> None:
     server.start()
-    said = ["  both sides  ", "a\r\nb\n", "emoji 🎉 é 漢", "\"quotes\" 'n' <b>&amp;</b>", "x" * 4000, "'); --", "tab\t\\n", "a+b%20c"]
+    said = [
+        "  both sides  ",
+        "a\r\nb\n",
+        "emoji 🎉 é 漢",
+        "\"quotes\" 'n' <b>&amp;</b>",
+        "x" * 4000,
+        "'); --",
+        "tab\t\\n",
+        "a+b%20c",
+    ]
     for text in said:
         assert server.post(text)["text"] == text
     assert server.texts() == said[::-1]
@@ -227,8 +277,23 @@ def limits(server: Practised) -> None:
     assert server.texts("?limit=22") == [str(number) for number in range(24, 2, -1)]
 
 
-BAD_BODIES = (b"", b"{", b"[]", b"null", b'"x"', b"{}", b'{"text": null}', b'{"text": 3}', b'{"text": ""}', b'{"text": ["x"]}',
-              b'{"text": "\xff"}', b'{"text": "\\ud800"}', b"[" * 60000, b'{"text": NaN}', b'{"text": "' + b"x" * 200_000 + b'"}')  # fmt: skip
+BAD_BODIES = (
+    b"", b"{", b"[]", b"null", b'"x"', b"{}", b'{"text": null}', b'{"text": 3}', b'{"text": ""}', b'{"text": ["x"]}',
+    b'{"text": "\xff"}', b'{"text": "\\ud800"}', b'{"text": NaN}', b"[" * 60_000,
+    b'{"text": "' + b"x" * 200_000 + b'"}',
+)  # fmt: skip
+
+
+def identity(server: Practised) -> None:
+    """What the answer to a POST says of a message, a list says too, also after a restart."""
+    server.start()
+    said = [server.post(text) for text in ("one", "two")][::-1]
+    for _ in range(2):
+        time.sleep(server.stale)
+        shown = server.get("/messages?limit=2")["messages"]
+        for field in ("id", "text", "created_at"):
+            assert [each[field] for each in shown] == [each[field] for each in said]
+        server.restart()
 
 
 def bad_input(server: Practised) -> None:
@@ -318,7 +383,16 @@ def since(server: Practised) -> None:
         moment_z = said[number]["created_at"]
         assert server.texts(f"?limit=100&since={quote(moment_z)}") == wanted, moment_z
     assert server.texts(f"?limit=2&since={quote(said[3]['created_at'])}") == ["message 11", "message 10"]
-    for bad in ("yesterday", "2026-13-45T00:00:00Z", "", "12", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00%2B14:00"):
+    whole = cuts[0].replace(microsecond=0)
+    assert len(server.texts(f"?limit=100&since={whole:%Y-%m-%dT%H:%M:%SZ}")) == len(said)
+    for bad in (
+        "yesterday",
+        "2026-13-45T00:00:00Z",
+        "",
+        "12",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00%2B14:00",
+    ):
         assert server.ask("GET", f"/messages?since={bad}").status_code < 500, bad
 
 
@@ -336,16 +410,25 @@ def migration(server: Practised) -> None:
     old = fill(server)
     server.migrate()
     check_migrated(server, old)
-    new = [each["id"] for each in (server.post("new"),)]
+    new = [server.post("new")["id"]]
     server.stop()
     server.migrate()
     check_migrated(server, old, new)
 
 
+def migration_honest(server: Practised) -> None:
+    fill(server)
+    stopped = datetime.now(UTC)
+    server.migrate()
+    server.start()
+    for each in server.get("/messages?limit=1000")["messages"]:
+        assert each["created_at"] is None or parsed(each["created_at"]) <= stopped
+
+
 def migration_killed(server: Practised) -> None:
     old = fill(server)
-    for milliseconds in (60, 120, 250, 500, 800, 1200):
-        server.migrate(milliseconds / 1000)
+    for changes in (1, 2, 3, 5, 8):
+        server.migrate_and_kill(changes)
     server.migrate()
     check_migrated(server, old)
 
@@ -361,14 +444,14 @@ def fill(server: Practised) -> list[Any]:
     return old
 
 
-def check_migrated(server: Practised, old: list[Any], new: list[Any] = []) -> None:
+def check_migrated(server: Practised, old: list[Any], new: Sequence[Any] = ()) -> None:
     server.start()
     time.sleep(server.stale)
     shown = server.get("/messages?limit=1000")["messages"]
-    assert [each["id"] for each in shown] == new[::-1] + [each["id"] for each in old]
+    assert [each["id"] for each in shown] == [*new[::-1]] + [each["id"] for each in old]
     assert [each["text"] for each in shown[len(new) :]] == [each["text"] for each in old]
     for each in shown:
-        assert parsed(each["created_at"]) <= datetime.now(UTC)
+        assert each["created_at"] is None or parsed(each["created_at"]) <= datetime.now(UTC)
 
 
 # Stage 4.
@@ -380,6 +463,7 @@ def replies(server: Practised) -> None:
     said = [server.post(f"reply {number}", reply_to=parent["id"]) for number in range(3)]
     server.post("elsewhere", reply_to=other["id"])
     assert said[0]["reply_to"] == parent["id"]
+    assert server.get(f"/messages/{said[0]['id']}")["replies"] == []
     for _ in range(2):
         found = server.get(f"/messages/{parent['id']}")
         assert (found["id"], found["text"]) == (parent["id"], "parent")
@@ -405,7 +489,15 @@ def unknown_parent(server: Practised) -> None:
 
 def form(text: str) -> dict[str, str]:
     sid = "SM" + "".join(random.choices("0123456789abcdef", k=32))
-    return {"ToCountry": "US", "FromCity": "", "MessageSid": sid, "From": "+15005550006", "To": "+1500", "Body": text, "NumMedia": "0"}
+    return {
+        "ToCountry": "US",
+        "FromCity": "",
+        "MessageSid": sid,
+        "From": "+15005550006",
+        "To": "+1500",
+        "Body": text,
+        "NumMedia": "0",
+    }
 
 
 def sms_signed(server: Practised) -> None:
@@ -413,6 +505,16 @@ def sms_signed(server: Practised) -> None:
     for text in ("hello", "1+1=2 & more", "🎉 é", "  two  "):
         assert server.sms(form(text)) in (200, 204)
         assert server.texts("?limit=1")[0] == text
+
+
+def sms_sent_twice(server: Practised) -> None:
+    server.start()
+    fields = form("once")
+    assert [server.sms(fields), server.sms(fields)] == [200, 200]
+    assert server.texts() == ["once"]
+    assert server.sms(form("")) < 500
+    answer = server.sms_answer(form("answered"))
+    assert answer.headers["Content-Type"].startswith("text/xml")
 
 
 def sms_forged(server: Practised) -> None:
@@ -453,6 +555,10 @@ def slack_forged(server: Practised) -> None:
     assert 400 <= server.slack("send forged", age=3600)[0] < 500
     assert 400 <= server.slack("send forged", secret=SECRET[::-1])[0] < 500
     assert 400 <= server.slack("send forged", signature="v0=1")[0] < 500
+    assert 400 <= server.slack("send forged", signature="v0=" + "0" * 64)[0] < 500
+    assert 400 <= server.slack("send forged", timestamp="noon")[0] < 500
+    for words in ("dance", "list many", "list", "send", ""):
+        assert server.slack(words)[0] < 500
     assert server.texts() == []
 
 
@@ -486,12 +592,14 @@ def reads_under_writes(server: Practised) -> None:
                 assert answer.status_code == 200, answer.text
                 reads.append((began, limit, [each["text"] for each in answer.json()["messages"]]))
 
-    with meanwhile(lambda ended: write(0, ended)), meanwhile(lambda ended: write(1, ended)), meanwhile(lambda ended: write(2, ended)):
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(read, (10, 50, 10, 50)))
+    with ExitStack() as writers, ThreadPoolExecutor(4) as pool:
+        for writer in range(3):
+            writers.enter_context(meanwhile(partial(write, writer)))
+        list(pool.map(read, (10, 50, 10, 50)))
     order = server.texts("?limit=1000")
     position = {text: index for index, text in enumerate(order)}
     assert len(position) == len(order)
+    assert len(order) == 1000 or {text for _, text in acknowledged} <= set(order)
     for began, limit, shown in reads:
         assert len(shown) == limit
         assert shown[0] in position
@@ -541,9 +649,10 @@ def storm(server: Practised) -> None:
 PROBES: dict[str, Callable[[Practised], None]] = {
     each.__name__: each
     for each in (
-        visits, visits_at_once, visits_last,
-        text_exact, same_text, limits, bad_input, many_writers, restart_keeps, kill_while_writing,
-        since, one_millisecond, migration, migration_killed,
-        replies, unknown_parent, sms_signed, sms_forged, slack_commands, slack_forged, reads_under_writes, storm,
+        visits, visits_at_once, visits_last, nothing_left_running,
+        identity, text_exact, same_text, limits, bad_input, many_writers, restart_keeps, kill_while_writing,
+        since, one_millisecond, migration, migration_honest, migration_killed,
+        replies, unknown_parent, sms_signed, sms_forged, sms_sent_twice, slack_commands, slack_forged,
+        reads_under_writes, storm,
     )
 }  # fmt: skip

@@ -1,6 +1,5 @@
 """Messages and visits in one SQLite file. A write is committed, and synced to the disk, before its call returns."""
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,16 +13,15 @@ MILLISECOND = timedelta(milliseconds=1)
 MAX_ID = 2**63 - 1
 
 # Each step runs once, in one transaction together with the note that it has run: killed in between, it has not begun.
-# Step 1 takes the tables of stage 2 as they are. Their messages have no time. None is younger than the last write to
-# the file, which is all that is known, so step 2 gives them that and not the time of the migration.
+# Step 1 takes the tables of stage 2 as they are. When their messages were sent was not written down, and the time of
+# the migration would be a lie: they stay without a time.
 MIGRATIONS = (
     """
     CREATE TABLE IF NOT EXISTS visit (id INTEGER PRIMARY KEY AUTOINCREMENT);
     CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL);
     """,
     """
-    ALTER TABLE message ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;  -- milliseconds since 1970, UTC
-    UPDATE message SET created_at = {last_write};
+    ALTER TABLE message ADD COLUMN created_at INTEGER;  -- milliseconds since 1970, UTC
     CREATE INDEX message_created_at ON message (created_at);
     """,
     """
@@ -43,11 +41,11 @@ class UnknownParent(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """A stored message. `created_at` is in milliseconds since 1970, UTC."""
+    """A stored message. `created_at` is in milliseconds since 1970, UTC; None if it is not known."""
 
     id: int
     text: str
-    created_at: int
+    created_at: int | None
     reply_to: int | None
 
 
@@ -88,10 +86,13 @@ class Store:
 
     def newest(self, limit: int, since: datetime | None = None) -> list[Message]:
         """Return the `limit` newest messages, newest first; only those created at or after `since`."""
-        # Times are stored in milliseconds: a `since` between two of them begins at the later one.
-        earliest = -MAX_ID if since is None else -((EPOCH - since) // MILLISECOND)
+        newest_first = "ORDER BY id DESC LIMIT ?"
         with self._reading() as db:
-            return _messages(db, "WHERE created_at >= ? ORDER BY id DESC LIMIT ?", earliest, limit)
+            if since is None:
+                return _messages(db, newest_first, limit)
+            # Times are stored in milliseconds: a `since` between two of them begins at the later one.
+            earliest = -((EPOCH - since) // MILLISECOND)
+            return _messages(db, f"WHERE created_at >= ? {newest_first}", earliest, limit)
 
     def find(self, id: int) -> tuple[Message, list[Message]] | None:
         """Return a message and its replies, oldest first; None if there is no such message."""
@@ -101,7 +102,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection that writes. Its changes are committed when the block ends, or rolled back if it raises."""
+        """Give the connection that writes. Its changes are committed when the block ends, unless it raises."""
         with self._one_writer, self._writer:
             yield self._writer
 
@@ -118,12 +119,10 @@ class Store:
 
     def _migrate(self) -> None:
         """Apply the migrations that the file has not seen; `user_version` counts those that it has."""
-        last_write = int(os.path.getmtime(self._path) * 1000)
         self._writer.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
         (applied,) = self._writer.execute("PRAGMA user_version").fetchone()
         for version, step in enumerate(MIGRATIONS[applied:], start=applied + 1):
-            changes = step.format(last_write=last_write)
-            self._writer.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {version}; COMMIT;")
+            self._writer.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;")
 
 
 def _find(db: sqlite3.Connection, id: int) -> Message | None:

@@ -1,33 +1,55 @@
-"""Who sent this? The signatures of Twilio and Slack, checked by their own libraries, and Slack's way to escape text."""
+"""The routes at which Twilio and Slack call."""
 
-from collections.abc import Mapping
+import os
 
-from slack_sdk.signature import SignatureVerifier
-from twilio.request_validator import RequestValidator
-from werkzeug.datastructures import MultiDict
+from flask import Flask, Response, request
+from reading import checked_limit, checked_text
+from service import Service
+from signatures import escaped, is_from_slack, is_from_twilio, unescaped
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized, UnprocessableEntity
 
-
-def is_from_twilio(auth_token: str, url: str, form: MultiDict[str, str], signature: str | None) -> bool:
-    """Tell whether Twilio signed this form for the public address `url`.
-
-    The signature covers every field, blank ones too. Without a token anybody could sign, so nothing is accepted.
-    """
-    return bool(auth_token and signature) and bool(RequestValidator(auth_token).validate(url, form, signature))
+TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'  # says nothing back to the phone
+SLACK_HELP = "Write `send TEXT` or `list N`."
 
 
-def is_from_slack(signing_secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Tell whether Slack signed these very bytes, within the last five minutes."""
-    try:
-        return bool(signing_secret) and SignatureVerifier(signing_secret).is_valid_request(body, headers)
-    except (ValueError, TypeError):  # a timestamp that is no number, a signature or a body that is no text
-        return False
+def add_routes(app: Flask, service: Service) -> None:
+    """Add the routes to `app`. Whose signatures are believed comes from the environment."""
+    public_url = os.environ.get("PUBLIC_BASE_URL", "").rstrip("/")
+    twilio_token = os.environ.get("TWILIO_AUTH_TOKEN", "")
+    slack_secret = os.environ.get("SLACK_SIGNING_SECRET", "")
+
+    @app.post("/sms")
+    def sms() -> Response:
+        # What Twilio signed is the address that it called, which a proxy may have changed on the way here.
+        url = public_url + request.full_path.removesuffix("?")
+        if not is_from_twilio(twilio_token, url, request.form, request.headers.get("X-Twilio-Signature")):
+            raise Forbidden(f"this is not signed by Twilio for {url}")
+        text = request.form.get("Body", "")
+        if text.strip():
+            service.admit()
+            # Twilio sends a text again if it has not heard from us: the same MessageSid is the same text.
+            service.add(checked_text(text), sms_sid=request.form.get("MessageSid"))
+        return Response(TWIML, content_type="text/xml")
+
+    @app.post("/slack/commands")
+    def slack_command() -> dict[str, str]:
+        if not is_from_slack(slack_secret, request.get_data(), request.headers):
+            raise Unauthorized("this is not signed by Slack within the last five minutes")
+        try:
+            answer = obey(service, request.form.get("text", "").strip())
+        except (BadRequest, UnprocessableEntity) as error:
+            answer = escaped(error.description or SLACK_HELP)  # Slack shows an answer only if its status is 200
+        return {"response_type": "ephemeral", "text": answer}
 
 
-def unescaped(text: str) -> str:
-    """Return what somebody typed in Slack, which escapes three characters. The ampersand is the last to turn back."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def escaped(text: str) -> str:
-    """Return `text` for Slack to show as it is."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def obey(service: Service, words: str) -> str:
+    """Do what a Slack command says, and return what Slack is to show."""
+    verb, _, rest = words.partition(" ")
+    if verb == "send":
+        service.admit()
+        service.add(checked_text(unescaped(rest)))
+        return "Stored."
+    if verb == "list":
+        messages = service.newest(checked_limit(rest.strip() or "10"))
+        return "\n".join(escaped(each.text) for each in messages) or "There are no messages yet."
+    return SLACK_HELP

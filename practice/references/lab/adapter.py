@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import secrets
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPConnection
@@ -51,6 +50,11 @@ class Adapter(ThreadingHTTPServer):
         self.slack_secret = os.environ.get("SLACK_SIGNING_SECRET", "")
         self.public_url = os.environ.get("PUBLIC_BASE_URL", "").rstrip("/")
 
+    def serve_until_interrupted(self) -> None:
+        """Serve until Ctrl-C or SIGTERM."""
+        with suppress(KeyboardInterrupt):
+            self.serve_forever()
+
 
 class Handler(BaseHTTPRequestHandler):
     """One connection of a client, and one to the service."""
@@ -70,7 +74,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/visits":
-            self.answer(200, {"Content-Type": "application/json"}, _json({"count": self.server.visits.count_documents({})}))
+            self.answer(
+                200, {"Content-Type": "application/json"}, _json({"count": self.server.visits.count_documents({})})
+            )
         else:
             self.pass_on(self.path, self.body())
 
@@ -86,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.pass_on(self.path, body)
 
-    do_PUT = do_PATCH = do_DELETE = do_POST
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815  the names that http.server looks for
 
     def signed_again_for_twilio(self, body: bytes) -> dict[str, str]:
         """Return the signature for the service's own path, if the one for ours is right."""
@@ -176,8 +182,7 @@ def command(port: int, data: Path) -> None:
     with service.running(data / "server.log", **settings(data)) as running:
         uri = json.loads((data / "mongod.json").read_text())["uri"]
         with MongoClient[dict[str, Any]](uri) as database, Adapter(port, running.url, database) as adapter:
-            with suppress(KeyboardInterrupt):
-                adapter.serve_forever()
+            adapter.serve_until_interrupted()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ import { Log } from "./log.mjs";
 // The log of stage 2 is `messages.jsonl`. Its entries had no time; migrate.mjs makes this file of it.
 export const FILE = "messages-2.jsonl";
 
+// Whether a message was created at `since` or later. Those of stage 2 have no time: they are in lists without `since`.
+function isSince({ created_at }, since) {
+  return since === undefined || (created_at !== null && Date.parse(created_at) >= since);
+}
+
 export class Messages {
   #log;
   #byId = new Map();
@@ -31,11 +36,11 @@ export class Messages {
   }
 
   // The `limit` newest messages, newest first; only those created at or after `since`, in milliseconds since 1970.
-  newest(limit, since = -Infinity) {
+  newest(limit, since = undefined) {
     const entries = this.#log.entries;
     const found = [];
     for (let i = entries.length - 1; i >= 0 && found.length < limit; i--) {
-      if (Date.parse(entries[i].created_at) >= since) found.push(entries[i]);
+      if (isSince(entries[i], since)) found.push(entries[i]);
     }
     return found;
   }

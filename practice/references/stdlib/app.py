@@ -93,7 +93,7 @@ class Service:
         """Return the newest messages that were created at `earliest` or later, a time as `rfc3339` writes it."""
         with self.lock:
             return self.db.execute(
-                f"SELECT {COLUMNS} FROM messages WHERE created_at >= ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+                f"SELECT {COLUMNS} FROM messages WHERE coalesce(created_at, '') >= ? ORDER BY id DESC LIMIT ?",  # noqa: S608
                 [earliest, limit],
             ).fetchall()
 
@@ -136,10 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"count": self.service.visits()})
         elif path == "/messages":
             limit = whole_number(query.get("limit", "20"), MAX_LIMIT)
-            if "since" in query:
-                rows = self.service.since(limit, utc(query["since"]))
-            else:
-                rows = self.service.newest(limit)
+            rows = self.service.since(limit, utc(query["since"])) if "since" in query else self.service.newest(limit)
             self.answer(200, {"messages": [shown(each) for each in rows]})
         elif match := re.fullmatch("/messages/([0-9]{1,18})", path):
             self.answer(200, self.service.thread(int(match[1])))

@@ -1,4 +1,4 @@
-"""Give the data of stage 2 what later stages need: `python migrate.py --data FOLDER`. Harmless if run again, or killed."""
+"""Bring the data of stage 2 along: `python migrate.py --data FOLDER`. It may be run again, and it may be killed."""
 
 import argparse
 import sqlite3
@@ -11,8 +11,7 @@ COLUMNS = ("created_at TEXT", "reply_to INTEGER", "sid TEXT")
 def migrate(data: Path) -> sqlite3.Connection:
     """Return the database in the folder `data`, made or brought up to date in one transaction."""
     file = data / "service.db"
-    # When old messages were sent was not written down. The last write to the file is the latest that it can have been.
-    last_write = datetime.fromtimestamp(file.stat().st_mtime if file.exists() else 0, UTC)
+    # When old messages were sent was not written down, and now would be a lie: their created_at stays NULL.
     db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     db.execute("CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY)")
@@ -21,7 +20,6 @@ def migrate(data: Path) -> sqlite3.Connection:
     for column in COLUMNS:
         if column.split()[0] not in there:
             db.execute(f"ALTER TABLE messages ADD COLUMN {column}")
-    db.execute("UPDATE messages SET created_at = ? WHERE created_at IS NULL", [rfc3339(last_write)])
     db.execute("CREATE INDEX IF NOT EXISTS replies ON messages (reply_to)")
     db.execute("CREATE UNIQUE INDEX IF NOT EXISTS sids ON messages (sid)")
     db.execute("COMMIT")

@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = handle_one
+    do_GET = do_POST = handle_one  # noqa: N815  the names that http.server looks for
 
     def log_message(self, format: str, *values: object) -> None:
         """Say nothing."""
