@@ -96,9 +96,10 @@ class Lease:
 
     def _renew_until(self, released: threading.Event) -> None:
         """Renew the lease until `released`, during index builds and the pauses of the throttle."""
-        while not released.wait(self._seconds / 3):
-            with suppress(PyMongoError):  # tried again later; and each write checks the lease itself
-                self.renew()
+        with suppress(LeaseLost):  # every write checks the lease itself
+            while not released.wait(self._seconds / 3):
+                with suppress(PyMongoError):  # tried again later
+                    self.renew()
 
     def _release(self) -> None:
         with suppress(PyMongoError):  # it expires

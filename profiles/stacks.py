@@ -33,8 +33,7 @@ WAITS: list[tuple[str, str]] = [
     ("requests and answers (the event loop)", r"(select \(selectors|Runner\.run \(asyncio/runners)\.py(:\d+)?\)$"),
     (
         "work (helper threads)",
-        r"(_worker \(concurrent/futures/thread|PeriodicExecutor\._run \(pymongo/periodic_executor|"
-        r"wait_for_end \(server/app)\.py(:\d+)?\)$",
+        r"(_worker \(concurrent/futures/thread|PeriodicExecutor\._run \(pymongo/periodic_executor)\.py(:\d+)?\)$",
     ),
 ]
 

@@ -34,7 +34,8 @@ def _time(text: str) -> datetime:
     except OverflowError:
         return EARLIEST if day < "2000" else datetime.max.replace(tzinfo=UTC)
     except ValueError as error:
-        if day.startswith("0000"):
+        if day.startswith("0000"):  # a year that Python does not have; its calendar is that of the year 4
+            _time(f"0004{text[4:]}")
             return EARLIEST
         raise ValueError(f"does not exist in the calendar ({error})") from error
 

@@ -1,6 +1,7 @@
 """Parsing the times that people write."""
 
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -51,5 +52,11 @@ def test_a_day_before_a_change_to_daylight_saving_has_the_offset_of_then() -> No
 
 
 def test_the_machine_s_time_zone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = datetime(2024, 3, 1, 9, 30, tzinfo=UTC)
-    assert parse("9:00", now) == now.astimezone().replace(hour=9, minute=0)
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert parse("14:00", NOW).isoformat() == "2024-03-01T14:00:00+05:30"
+        assert parse("2024-02-29").isoformat() == "2024-02-29T00:00:00+05:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

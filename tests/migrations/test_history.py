@@ -1,6 +1,5 @@
 """The runner: checksums, order of steps, plan, verify and down."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -179,4 +178,4 @@ def test_status_plan_and_verify_need_only_the_right_to_read(guarded: str) -> Non
         assert (ended.returncode, ended.stderr) == (0, ""), verb
     refusal = complaint(run("migrations", "up", *words), 1)
     assert "no replica set" in refusal
-    assert os.fspath(guarded) not in refusal or "secret" not in refusal
+    assert "secret" not in refusal

@@ -169,6 +169,7 @@ def test_a_killed_mongod_loses_no_completed_batch(data_dir: Path) -> None:
     with mongod.running(data_dir) as uri:
         database = runner.connect(uri, "test")
         assert runner.up(database, "0002", Options(wait=30))
+        assert database.messages.count_documents({}) == DOCUMENTS
         assert all(each["created_at"] == each["_id"].generation_time for each in database.messages.find())
         database.client.close()
 

@@ -177,14 +177,14 @@ class GapIgnored(TailCache):
 
 
 class Forgets(GroupCommit):
-    """Acknowledges every twentieth message without having stored it."""
+    """Acknowledges every fifth message without having stored it."""
 
     count = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
         message, replayed = await super().add(write, known_complete)
         self.count += 1
-        if self.count % 20 == 0:
+        if self.count % 5 == 0:
             store: Any = self._messages
             await store._messages.update_one({"seq": message.seq}, {"$set": {"void": True}})
         return message, replayed
@@ -230,28 +230,28 @@ async def talk(services: list[MessageService], number: int, writes: list[Wrote],
         await asyncio.sleep(0.001)
 
 
-BUGS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "none": ({}, set()),
-    "skipped invalidation": ({"cache": Untold}, {"own write"}),
-    "fill installed late": ({"cache": LateFill}, {"hole"}),
-    "dropped change-stream event": ({"cache": DroppedEvent}, {"hole"}),
-    "token ignored": ({"cache": TokenIgnored}, {"own write"}),
-    "silent stream trusted": ({"cache": NeverDoubts}, {"stale"}),
-    "gap ignored": ({"cache": GapIgnored}, {"hole"}),
-    "acknowledged, not stored": ({"writer": Forgets}, {"lost"}),
+# What each breaks for certain, and what may come of it besides, by chance.
+BUGS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
+    "none": ({}, set(), set()),
+    "skipped invalidation": ({"cache": Untold}, {"own write"}, {"stale"}),
+    "fill installed late": ({"cache": LateFill}, {"hole"}, {"own write", "stale"}),
+    "dropped change-stream event": ({"cache": DroppedEvent}, {"hole"}, {"own write", "stale"}),
+    "token ignored": ({"cache": TokenIgnored}, {"own write"}, set()),
+    "silent stream trusted": ({"cache": NeverDoubts}, {"stale"}, {"own write"}),
+    "gap ignored": ({"cache": GapIgnored}, {"hole"}, {"own write", "stale"}),
+    "acknowledged, not stored": ({"writer": Forgets}, {"lost"}, {"phantom", "hole"}),
 }
 
 
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.asyncio
-async def test_the_checker_finds_what_is_planted_and_nothing_else(
+async def test_the_checker_finds_what_is_planted_and_nothing_that_does_not_come_of_it(
     mongodb_uri: str, migrated: Database, bug: str
 ) -> None:
-    parts, expected = BUGS[bug]
+    parts, certain, possible = BUGS[bug]
     writes: list[Wrote] = []
     reads: list[Read] = []
     async with services(mongodb_uri, migrated.name, **parts) as built:
         await asyncio.gather(*(talk(built, number, writes, reads) for number in range(CLIENTS)))
     found = violations(writes, reads, stored(migrated))
-    assert found >= expected
-    assert bool(found) == bool(expected)
+    assert certain <= found <= certain | possible

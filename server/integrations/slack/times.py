@@ -20,10 +20,11 @@ def parse(text: str, now: datetime) -> datetime:
         return midnight - timedelta(days=written == "yesterday")
     try:
         if match := AGO.fullmatch(written):
-            return now - timedelta(**{UNITS[match[2]]: int(match[1])})
+            return (now.astimezone(UTC) - timedelta(**{UNITS[match[2]]: int(match[1])})).astimezone(now.tzinfo)
         if clock := _clock(written.replace(" ", "")):
             today = datetime.combine(now.date(), clock, now.tzinfo)
-            return today if today <= now else today - timedelta(days=1)
+            # Compared in UTC: where clocks were put forward past it, a time of today may still be to come.
+            return today if today.astimezone(UTC) <= now.astimezone(UTC) else today - timedelta(days=1)
         when = datetime.fromisoformat(text.strip().upper())
         when = when if when.tzinfo else when.replace(tzinfo=now.tzinfo)
         when.astimezone(UTC)  # raises OverflowError for times out of range in UTC
