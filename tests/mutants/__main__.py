@@ -10,7 +10,7 @@ import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,12 +73,15 @@ def main(only: tuple[str, ...], sample: int | None, survivors: bool, jobs: int) 
     if survivors:
         again = {(each["module"], each["line"], each["becomes"]) for each in _survivors()}
         wanted = [each for each in wanted if (each.module, each.line, each.becomes) in again]
-    results = _run(wanted, table, jobs)
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps([asdict(each) for each in results], indent=1))
-    for each in results:
-        if each.outcome == "survived":
-            click.echo(f"{each.diff}\n")
+    results: list[Result] = []
+    try:
+        for result in _run(wanted, table, jobs):
+            results.append(result)
+            if result.outcome == "survived":
+                tqdm.write(f"{result.diff}\n")
+    finally:
+        REPORT.parent.mkdir(exist_ok=True)
+        REPORT.write_text(json.dumps([asdict(each) for each in results], indent=1))
     click.echo(scores(results))
     raise SystemExit(any(each.outcome == "survived" for each in results))
 
@@ -94,28 +97,34 @@ def _survivors() -> list[dict[str, str]]:
     return [each for each in json.loads(REPORT.read_text()) if each["outcome"] == "survived"]
 
 
-def _run(wanted: Sequence[Mutant], table: Table, count: int) -> list[Result]:
-    """Run the tests of all `wanted` mutants, `count` at a time, on one MongoDB."""
+def _run(wanted: Sequence[Mutant], table: Table, count: int) -> Iterator[Result]:
+    """Run the tests of all `wanted` mutants, `count` at a time, on one MongoDB; gives each result when it is there."""
     os.environ.update(ENVIRONMENT)
     for name in LIBRARIES:
         importlib.import_module(name)
-    unexplained = [each for each in wanted if table.why(each) is None]
+    sources = {module: (ROOT / module).read_text() for module in table.modules}
+    unexplained = []
+    for each in wanted:
+        if table.why(each) is None:
+            unexplained.append(each)
+        else:
+            yield _result(each, "explained", sources)
     with tempfile.TemporaryDirectory(prefix="mutants-") as name, ExitStack() as stack:
         directory = Path(name)
         uri = stack.enter_context(
             mongod.given_or_running(os.environ.get("LAB_MONGODB_URI"), directory, os.environ.get("LAB_MONGOD"))
         )
         copies = [Copy(ROOT, directory / f"copy{number}", {"LAB_MONGODB_URI": uri}) for number in range(count)]
-        limits = _time_limits(sorted({each.module for each in unexplained}), table, copies)
+        limits = _time_limits({each.module: sources[each.module] for each in unexplained}, table, copies)
         jobs = [Job(each.module, each.source, table.tests(each.module), limits[each.module]) for each in unexplained]
-        ends = tqdm(run_all(jobs, copies), total=len(jobs), unit="mutant", disable=None)
-        killed = {unexplained[end.number] for end in ends if not end.passed}
-    return [_result(each, table, each in killed) for each in wanted]
+        for end in tqdm(run_all(jobs, copies), total=len(jobs), unit="mutant", disable=None):
+            yield _result(unexplained[end.number], "survived" if end.passed else "killed", sources)
 
 
-def _time_limits(modules: Sequence[str], table: Table, copies: Sequence[Copy]) -> dict[str, float]:
+def _time_limits(sources: Mapping[str, str], table: Table, copies: Sequence[Copy]) -> dict[str, float]:
     """The seconds that the tests of each module may take, from what they take without a mutant."""
-    jobs = [Job(each, (ROOT / each).read_text(), table.tests(each), FIRST_SECONDS) for each in modules]
+    modules = list(sources)
+    jobs = [Job(each, sources[each], table.tests(each), FIRST_SECONDS) for each in modules]
     limits = {}
     for end in run_all(jobs, copies):
         if not end.passed:
@@ -124,10 +133,8 @@ def _time_limits(modules: Sequence[str], table: Table, copies: Sequence[Copy]) -
     return limits
 
 
-def _result(mutant: Mutant, table: Table, killed: bool) -> Result:
-    outcome = "explained" if table.why(mutant) else "killed" if killed else "survived"
-    diff = mutant.diff((ROOT / mutant.module).read_text())
-    return Result(mutant.module, mutant.line, mutant.becomes, outcome, diff)
+def _result(mutant: Mutant, outcome: str, sources: Mapping[str, str]) -> Result:
+    return Result(mutant.module, mutant.line, mutant.becomes, outcome, mutant.diff(sources[mutant.module]))
 
 
 def scores(results: Sequence[Result]) -> str:

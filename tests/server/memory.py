@@ -48,7 +48,8 @@ class Memory:
     def __init__(self, old: Sequence[Message] = ()) -> None:
         self.entries: dict[int, Entry] = {}
         self.old = list(old)
-        self.queries: list[str] = []
+        self.queries: list[str] = []  # the names of those that were made …
+        self.limits: list[int] = []  # … and how many entries were asked for
         self._given_out = 0
         self._told_complete = 0
 
@@ -66,8 +67,9 @@ class Memory:
             stored &= self.entries.setdefault(entry.seq, entry) is entry
         return stored
 
-    async def _query(self, name: str) -> None:
+    async def _query(self, name: str, limit: int | None = None) -> None:
         self.queries.append(name)
+        self.limits += [] if limit is None else [limit]
         await asyncio.sleep(0)
 
     async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
@@ -86,7 +88,7 @@ class Memory:
         return found
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
-        await self._query("before")
+        await self._query("before", limit)
         numbers = sorted(self.entries, reverse=True)
         if position.before is not None:
             numbers = [seq for seq in numbers if seq < position.before]
@@ -101,19 +103,19 @@ class Memory:
         return found[:limit]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
-        await self._query("after")
+        await self._query("after", limit)
         found = self._above(seq)[:limit]
         await asyncio.sleep(0)
         return found
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        await self._query("numbers_after")
+        await self._query("numbers_after", limit)
         found = [entry.seq or 0 for entry in self._above(seq)[:limit]]
         await asyncio.sleep(0)
         return found
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
-        await self._query("replies")
+        await self._query("replies", limit)
         found = [
             each
             for each in self._above(after)

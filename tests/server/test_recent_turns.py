@@ -28,8 +28,8 @@ class Streamed(Memory):
         self.streams = 0
         self.is_away = False
 
-    async def _query(self, name: str) -> None:
-        await super()._query(name)
+    async def _query(self, name: str, limit: int | None = None) -> None:
+        await super()._query(name, limit)
         if self.is_away:
             raise StoreUnavailable("away")
 

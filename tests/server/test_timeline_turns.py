@@ -160,3 +160,71 @@ async def test_replies_are_paged_up_to_what_is_complete(clock: Clock) -> None:
         assert (numbers(page.messages), page.next, page.up_to) == (
             found, None if more is None else Position(before=more), 4,
         )  # fmt: skip
+
+
+async def test_no_read_asks_for_more_than_it_needs_to_know_whether_there_is_more(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    assert (await timeline.recent(3)).messages == []
+    assert memory.queries == ["before"]
+    parent = message(1)
+    memory.store(parent, *(message(seq, reply_to=parent.id) for seq in range(2, 6)))
+    await timeline.catch_up()
+    memory.store(message(6), message(7))  # which this timeline does not know of yet
+    for read, limit in [
+        (timeline.page(Position(), 2), 3),
+        (timeline.page(Position(before=50), 2), 3),
+        (timeline.page(Position(before=3), 1), 2),
+        (timeline.after(0, 2), 2),
+        (timeline.replies(parent.id, 0, 2), 3),
+    ]:
+        memory.queries.clear()
+        memory.limits.clear()
+        page = await read
+        assert page.messages
+        assert len(memory.queries) == 1
+        assert memory.limits == [limit]
+    memory.queries.clear()
+    assert (await timeline.recent(9, seen=7)).up_to == 7  # the page itself shows number 7
+    assert memory.queries == ["before"]
+
+
+async def test_a_list_that_ends_above_a_gap_is_known_to_end(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(message(2), message(3))
+    page = await timeline.recent(2)
+    assert (page.messages, page.next, page.up_to) == ([], None, 0)
+    assert memory.queries == ["before"]
+
+
+async def test_void_numbers_are_passed_over_whatever_the_limit(clock: Clock) -> None:
+    memory = Memory(unnumbered(1))
+    timeline = Timeline(memory, clock)
+    memory.store(message(1), Void(2), Void(3), *map(message, (4, 5, 6)), Void(7), message(8))
+    await timeline.catch_up()
+    for limit in range(1, 8):
+        up, seq = [], 0
+        while (page := await timeline.after(seq, limit)).messages:
+            assert len(page.messages) <= limit
+            up, seq = up + numbers(page.messages), page.up_to
+        assert up == [1, 4, 5, 6, 8]
+        page = await timeline.recent(limit)
+        down = numbers(page.messages)
+        while page.next is not None:
+            assert len(page.messages) == limit
+            page = await timeline.page(page.next, limit)
+            down += numbers(page.messages)
+        assert down == [8, 6, 5, 4, 1, None]
+
+
+async def test_a_gap_is_as_old_as_when_a_number_above_it_was_seen(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(message(1))
+    await timeline.recent(9)
+    await timeline.catch_up()
+    clock.time = 10 * GAP_SECONDS
+    memory.store(message(3))
+    await timeline.recent(9)
+    assert 2 not in memory.entries
