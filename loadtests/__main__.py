@@ -18,7 +18,7 @@ from loadtests import ingest
 from loadtests import migration as live
 from loadtests.capacity import USERS, Slo
 from loadtests.capacity import capacity as search_capacity
-from loadtests.experiment import new_folder
+from loadtests.folders import new_folder
 from loadtests.rows import ROWS
 from loadtests.run import Load, RunError
 from loadtests.run import run as run_locust

@@ -11,7 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from loadtests import ingest, service
-from loadtests.experiment import Variants, database, new_folder
+from loadtests.experiment import Variants, database
+from loadtests.folders import new_folder
 from loadtests.run import Load, run
 
 FIRST_RATE = 100.0

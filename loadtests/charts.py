@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from loadtests import ingest
 from loadtests.capacity import Capacity
 from loadtests.capacity import ladder as rungs
-from loadtests.experiment import METRICS, Comparison
+from loadtests.comparison import METRICS, Comparison
 
 # Okabe and Ito's palette: told apart by people with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

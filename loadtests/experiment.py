@@ -1,11 +1,8 @@
-"""Compare settings of the service: the same load on each, in interleaved rounds."""
+"""Run a comparison: the same load on servers with different settings, in interleaved rounds."""
 
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,113 +11,15 @@ from tqdm import tqdm
 
 from harness.servers import Server
 from loadtests import ingest, scenarios, service
-from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
+from loadtests.comparison import Comparison
+from loadtests.folders import new_folder
+from loadtests.intervals import ENOUGH_PAIRS
 from loadtests.run import Load, run
 
-# What each variant is called, and the settings of its server: as `service.running` takes them.
+# The settings of the server of each variant, by the variant's name: as `service.running` takes them.
 Variants = Mapping[str, Mapping[str, Any]]
 # Requests a second that a slow laptop's server and load generator both take with ease.
 RATE = 200.0
-
-RUNS = Path(__file__).parents[1] / ".lab" / "runs"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of a comparison: what it is called, its unit, and whether a busy load generator spoils it."""
-
-    name: str
-    unit: str
-    spoilt_by_generator: bool = True
-
-
-# The first holds even when the load generator is the limit. Latency is from when a request was due.
-METRICS = {
-    "server_us": Metric("server CPU", "µs per request", spoilt_by_generator=False),
-    "mongod_us": Metric("mongod CPU", "µs per request", spoilt_by_generator=False),
-    "requests_per_s": Metric("throughput", "requests/s"),
-    "p50_ms": Metric("median latency", "ms"),
-    "p95_ms": Metric("95th percentile of latency", "ms"),
-    "p99_ms": Metric("99th percentile of latency", "ms"),
-}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the rounds of a comparison measured.
-
-    `rounds` has a row for each round and variant: round (from 1), variant, folder, and the columns of
-    `ingest.summary`. The first of `variants` is what the others are compared with.
-    """
-
-    load: Load
-    variants: tuple[str, ...]
-    rounds: pd.DataFrame = field(repr=False)
-
-    def values(self, metric: str) -> pd.DataFrame:
-        """A metric with a row for each round and a column for each variant; void values are missing."""
-        reasons = "void" if METRICS[metric].spoilt_by_generator else "lost"
-        rows = self.rounds.assign(**{metric: self.rounds[metric].where(self.rounds[reasons] == "")})
-        return rows.pivot(index="round", columns="variant", values=metric).reindex(columns=list(self.variants))
-
-    def ratio(self, metric: str, variant: str | None = None) -> Ratio | None:
-        """How many times the first variant's value `variant`'s is; None if too few rounds can tell."""
-        base, other = self.variants[0], variant or self.variants[-1]
-        pairs = self.values(metric)[[base, other]].dropna()
-        pairs = pairs[(pairs > 0).all(axis=1)]
-        return paired_ratio(pairs[base].tolist(), pairs[other].tolist()) if len(pairs) > 1 else None
-
-    def verdict(self, metric: str, variant: str | None = None) -> str:
-        """What the rounds allow to be said, as one sentence."""
-        base, other = self.variants[0], variant or self.variants[-1]
-        about = METRICS[metric]
-        ratio = self.ratio(metric, variant)
-        if ratio is None:
-            return f"{about.name}: not quoted, {self._why_void()}"
-        if not ratio.differs:
-            said = (
-                f"{about.name}: no difference shown between {base} and {other} "
-                f"({ratio}; one of {ratio.visible:.0%} would have been)"
-            )
-        else:
-            said = f"{about.name}: {other} is {ratio} times {base}"
-        return said if ratio.pairs >= ENOUGH_PAIRS else f"{said}; a first look, from {ratio.pairs} pairs"
-
-    def evidence(self, metric: str) -> str:
-        """What a verdict rests on, as one sentence."""
-        ratio = self.ratio(metric)
-        if ratio is None:
-            return f"not at all: {self._why_void()}"
-        void = int((self.rounds["void"] != "").sum())
-        return (
-            f"{ratio.pairs} pairs of runs in turns, each on new servers; {void} of {len(self.rounds)} runs are void; "
-            f"a change in {METRICS[metric].name} of {ratio.visible:.0%} would have been seen 4 times in 5"
-        )
-
-    def table(self) -> pd.DataFrame:
-        """A row for each metric: the median of each variant, the ratio with its interval, the verdict.
-
-        Beside the ratio stands the smallest change that these rounds would have shown (4 times in 5).
-        """
-        rows = []
-        for metric, about in METRICS.items():
-            ratio = self.ratio(metric)
-            rows.append(
-                {
-                    "metric": f"{about.name}, {about.unit}",
-                    **{name: f"{median:,.1f}" for name, median in self.values(metric).median().items()},
-                    "ratio [95 % interval]": str(ratio or "–"),
-                    "would show": f"{ratio.visible:.0%}" if ratio else "–",
-                    "verdict": self.verdict(metric),
-                }
-            )
-        return pd.DataFrame(rows).set_index("metric")
-
-    def _why_void(self) -> str:
-        void = self.rounds[self.rounds["void"] != ""]
-        if void.empty:
-            return "there is nothing to compare"
-        return f"{len(void)} of {len(self.rounds)} runs are void ({void['void'].iloc[0]})"
 
 
 def compare(
@@ -175,8 +74,3 @@ def servers(variants: Variants, place: Mapping[str, Any]) -> Iterator[dict[str, 
             if started[name].exception() is None:
                 stack.push(manager)
         yield {name: each.result() for name, each in started.items()}
-
-
-def new_folder(name: str) -> Path:
-    """A folder for results that does not exist yet, named after the time and `name`."""
-    return RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{secrets.token_hex(4)}"

@@ -8,11 +8,11 @@ import psutil
 
 from harness import interrupts, watch
 from loadtests import ingest
-from loadtests.experiment import new_folder
+from loadtests.folders import new_folder
 from loadtests.run import Load, RunError
 from loadtests.scenarios import SCENARIOS
-from profiles import diagnose as diagnosis
-from profiles import scores, stacks
+from profiles import evidence, scores, stacks
+from profiles.diagnose import diagnose as name_the_limit
 from profiles.record import ProfilerError
 from profiles.record import record as record_process
 
@@ -115,10 +115,10 @@ def diagnose(
             f"no server of this machine and this user listens at {url}: start one with make serve"
         )
     try:
-        seen = diagnosis.look(load, url, folder or new_folder("diagnose"), mongodb_uri)
+        seen = evidence.look(load, url, folder or new_folder("diagnose"), mongodb_uri)
     except (RunError, ingest.IngestError) as error:
         raise click.ClickException(str(error)) from error
-    found = diagnosis.diagnose(seen)
+    found = name_the_limit(seen)
     if as_json:
         click.echo(json.dumps(found.document()))
         return

@@ -16,7 +16,8 @@ import pandas as pd
 
 from harness.servers import Server
 from loadtests import ingest
-from loadtests.experiment import Variants, database, in_turn, new_folder, servers
+from loadtests.experiment import Variants, database, in_turn, servers
+from loadtests.folders import new_folder
 from loadtests.intervals import Difference, paired_difference, paired_ratio
 from loadtests.run import Load, run
 from profiles import stacks

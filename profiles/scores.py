@@ -19,7 +19,9 @@ import psutil
 from harness.processes import descendants
 from harness.threads import meanwhile
 from loadtests import ingest, service
-from loadtests.experiment import METRICS, RATE, compare, database, new_folder
+from loadtests.comparison import METRICS
+from loadtests.experiment import RATE, compare, database
+from loadtests.folders import new_folder
 from loadtests.run import Load, run
 from profiles.experiment import profile
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from loadtests import charts, ingest
 from loadtests.capacity import Capacity, Slo
-from loadtests.experiment import METRICS, Comparison
+from loadtests.comparison import METRICS, Comparison
 from loadtests.run import Load
 from tests.loadtests import recorded
 from tests.loadtests.figures import PNG, colours, labels, png

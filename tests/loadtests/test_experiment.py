@@ -8,7 +8,9 @@ import pytest
 from pymongo import MongoClient
 
 from loadtests import ingest
-from loadtests.experiment import METRICS, Comparison, compare, new_folder
+from loadtests.comparison import METRICS, Comparison
+from loadtests.experiment import compare
+from loadtests.folders import new_folder
 from loadtests.run import Load
 
 VARIANTS = {"cache off": {"cache": "off"}, "cache ttl": {"cache": "ttl"}}

@@ -1,0 +1,136 @@
+"""The loads of `make bench`: each is a function that loads the server at a URL for some seconds, and returns a Sample."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from tqdm import tqdm
+
+from harness import watch
+from loadtests import open_loop, wrk
+
+WRITE_LIMIT = 500
+QUOTA, BELOW_QUOTA = 100, 90
+WELL_BEHAVED, GREEDY = "key-of-the-well-behaved", "key-of-the-greedy"
+CREATED, TOO_MANY, SHEDDING = 201, 429, 503
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one load measured: `values` by metric, and why they do not count (`void`, "" if they do).
+
+    `late` says that the load generator could not keep up, "" if it did: such a round can be repeated.
+    """
+
+    values: dict[str, float]
+    void: str = ""
+    late: str = ""
+
+
+LoadFunction = Callable[[str, float], Sample]
+
+
+def reads(url: str, seconds: float) -> Sample:
+    """64 connections that read the 20 newest messages."""
+    return _of_wrk(wrk.run(f"{url}/messages?limit=20", seconds))
+
+
+def writes(url: str, seconds: float, connections: int = 64) -> Sample:
+    """Connections that send messages."""
+    return _of_wrk(wrk.run(f"{url}/messages", seconds, connections, sends="post"))
+
+
+def one_writer(url: str, seconds: float) -> Sample:
+    """One connection that sends messages."""
+    return writes(url, seconds, connections=1)
+
+
+def reads_beside_writes(url: str, seconds: float) -> Sample:
+    """`reads`, while others send 500 messages a second. The sending begins first, and ends last."""
+    url_of_writes = f"{url}/messages"
+
+    async def both() -> tuple[Sample, open_loop.OpenLoopResult]:
+        writing = asyncio.create_task(open_loop.offer(url_of_writes, open_loop.post(url_of_writes), 500, seconds + 1))
+        await asyncio.sleep(1.0)
+        return await asyncio.to_thread(reads, url, seconds), await writing
+
+    read, written = open_loop.run(both())
+    return Sample(
+        read.values | {"written_per_s": written.per_s(CREATED), "write_p99_ms": written.p99_ms(CREATED)},
+        read.void or written.void(CREATED),
+        written.late(),
+    )
+
+
+def writes_below_the_limit(url: str, seconds: float) -> Sample:
+    """Messages at 80 % of the write limit."""
+    return _of_writers(url, 0.8 * WRITE_LIMIT, seconds, CREATED)
+
+
+def writes_above_the_limit(url: str, seconds: float) -> Sample:
+    """Messages at 5 times the write limit. To be refused is the point."""
+    return _of_writers(url, 5.0 * WRITE_LIMIT, seconds, CREATED, TOO_MANY, SHEDDING)
+
+
+def well_behaved_alone(url: str, seconds: float) -> Sample:
+    """A caller a little below its quota."""
+    return open_loop.run(_callers(url, seconds, greedy=False))
+
+
+def well_behaved_beside_greedy(url: str, seconds: float) -> Sample:
+    """The same caller beside one that offers 50 times its own quota."""
+    return open_loop.run(_callers(url, seconds, greedy=True))
+
+
+def first_requests(url: str, seconds: float) -> Sample:
+    """Resident memory after 10,000 requests, 3 reads to a write. Takes as long as it takes."""
+    return _memory_after(url, 10_000)
+
+
+def a_million_requests(url: str, seconds: float) -> Sample:
+    """Resident memory after 990,000 more."""
+    return _memory_after(url, 990_000)
+
+
+def _of_wrk(measured: wrk.Result) -> Sample:
+    return Sample({name: float(value) for name, value in asdict(measured).items()}, measured.void)
+
+
+def _of_writers(url: str, rate: float, seconds: float, *expected: int) -> Sample:
+    address = f"{url}/messages"
+    offered = open_loop.run(open_loop.offer(address, open_loop.post(address), rate, seconds))
+    return Sample(_of_caller(offered), offered.void(*expected), offered.late())
+
+
+def _of_caller(offered: open_loop.OpenLoopResult) -> dict[str, float]:
+    return {
+        "offered_per_s": len(offered.requests) / offered.seconds,
+        "admitted_per_s": offered.per_s(CREATED),
+        "refused_per_s": offered.per_s(TOO_MANY),
+        "p99_ms": offered.p99_ms(CREATED),
+    }
+
+
+async def _callers(url: str, seconds: float, greedy: bool) -> Sample:
+    address = f"{url}/messages"
+    offers = [open_loop.offer(address, open_loop.post(address, WELL_BEHAVED), BELOW_QUOTA, seconds)]
+    if greedy:
+        offers.append(open_loop.offer(address, open_loop.post(address, GREEDY), 50 * QUOTA, seconds))
+    behaved, *others = await asyncio.gather(*offers)
+    # Beside the greedy caller whatever happens to the other is the result, so long as the generator kept up.
+    void = "" if greedy else behaved.void(CREATED)
+    beside = {f"greedy_{name}": value for each in others for name, value in _of_caller(each).items()}
+    late = next(filter(None, (each.late() for each in (behaved, *others))), "")
+    return Sample(_of_caller(behaved) | beside, void, late)
+
+
+def _memory_after(url: str, requests: int) -> Sample:
+    processes = watch.behind(url).roles["server"]
+    answered, void = 0, ""
+    with tqdm(total=requests, desc="requests", unit="", unit_scale=True, leave=False, disable=None) as bar:
+        while answered < requests and not void:
+            measured = wrk.run(f"{url}/messages?limit=20", 1 if requests < 100_000 else 5, sends="mixed")
+            answered, void = answered + measured.requests, measured.void
+            bar.update(measured.requests)
+    resident = sum(process.memory_info().rss for process in processes) / 2**20
+    return Sample({"requests": float(answered), "rss_mib": resident}, void)
