@@ -1,4 +1,4 @@
-"""The loads of `make bench`: each is a function that loads the server at a URL for some seconds, and returns a Sample."""
+"""The loads of `make bench`: functions that load the server at a URL for some seconds, and return a Sample."""
 
 import asyncio
 from collections.abc import Callable

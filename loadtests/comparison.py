@@ -1,10 +1,12 @@
 """The result of a comparison: paired ratios with their intervals, and what may be said of them in words."""
 
 from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
 
 import pandas as pd
 
-from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
+from loadtests.intervals import CONFIDENCE, ENOUGH_PAIRS, Ratio, holm, paired_ratio
 from loadtests.run import Load
 
 
@@ -27,18 +29,25 @@ METRICS = {
     "p99_ms": Metric("99th percentile of latency", "ms"),
 }
 
+# The metric that is asked about unless another is named.
+ASKED = "server_us"
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What the rounds of a comparison measured.
 
     `rounds` has a row for each round and variant: round (from 1), variant, folder, and the columns of
-    `ingest.summary`. The first of `variants` is what the others are compared with.
+    `summarize`. The first of `variants` is what the others are compared with. `asked` is the metric for whose sake the
+    comparison was made: of equals, it is called different in 5 % of comparisons. All other metrics are looked at as
+    well, and of equals in 5 % of comparisons one of them is called different (Holm's correction, so each has to differ
+    more clearly); so it is with several variants.
     """
 
     load: Load
     variants: tuple[str, ...]
     rounds: pd.DataFrame = field(repr=False)
+    asked: str = ASKED
 
     def values(self, metric: str) -> pd.DataFrame:
         """A metric with a row for each round and a column for each variant; void values are missing."""
@@ -46,12 +55,26 @@ class Comparison:
         rows = self.rounds.assign(**{metric: self.rounds[metric].where(self.rounds[reasons] == "")})
         return rows.pivot(index="round", columns="variant", values=metric).reindex(columns=list(self.variants))
 
-    def ratio(self, metric: str, variant: str | None = None) -> Ratio | None:
+    def ratio(self, metric: str, variant: str | None = None, confidence: float = CONFIDENCE) -> Ratio | None:
         """How many times the first variant's value `variant`'s is; None if too few rounds can tell."""
         base, other = self.variants[0], variant or self.variants[-1]
         pairs = self.values(metric)[[base, other]].dropna()
         pairs = pairs[(pairs > 0).all(axis=1)]
-        return paired_ratio(pairs[base].tolist(), pairs[other].tolist()) if len(pairs) > 1 else None
+        if len(pairs) < 2:
+            return None
+        return paired_ratio(pairs[base].tolist(), pairs[other].tolist(), confidence)
+
+    def differs(self, metric: str, variant: str | None = None) -> bool:
+        """Whether the rounds show a difference in a metric, after correction for how many were looked at."""
+        together = [metric] if metric == self.asked else [each for each in METRICS if each != self.asked]
+        ratios = {
+            (each, other): ratio
+            for each in together
+            for other in self.variants[1:]
+            if each in self.rounds and (ratio := self.ratio(each, other)) is not None
+        }
+        wanted = (metric, variant or self.variants[-1])
+        return holm({key: ratio.p for key, ratio in ratios.items()}).get(wanted, False)
 
     def verdict(self, metric: str, variant: str | None = None) -> str:
         """What the rounds allow to be said, as one sentence."""
@@ -60,11 +83,9 @@ class Comparison:
         ratio = self.ratio(metric, variant)
         if ratio is None:
             return f"{about.name}: not quoted, {self._why_void()}"
-        if not ratio.differs:
-            said = (
-                f"{about.name}: no difference shown between {base} and {other} "
-                f"({ratio}; one of {ratio.visible:.0%} would have been)"
-            )
+        if not self.differs(metric, variant):
+            why = "not clear enough, as one of several metrics" if ratio.differs else _would_show(ratio)
+            said = f"{about.name}: no difference shown between {base} and {other} ({ratio}; {why})"
         else:
             said = f"{about.name}: {other} is {ratio} times {base}"
         return said if ratio.pairs >= ENOUGH_PAIRS else f"{said}; a first look, from {ratio.pairs} pairs"
@@ -77,7 +98,7 @@ class Comparison:
         void = int((self.rounds["void"] != "").sum())
         return (
             f"{ratio.pairs} pairs of runs in turns, each on new servers; {void} of {len(self.rounds)} runs are void; "
-            f"a change in {METRICS[metric].name} of {ratio.visible:.0%} would have been seen 4 times in 5"
+            f"a change in {METRICS[metric].name}: {_would_show(ratio)}, 4 times in 5"
         )
 
     def table(self) -> pd.DataFrame:
@@ -93,14 +114,35 @@ class Comparison:
                     "metric": f"{about.name}, {about.unit}",
                     **{name: f"{median:,.1f}" for name, median in self.values(metric).median().items()},
                     "ratio [95 % interval]": str(ratio or "–"),
-                    "would show": f"{ratio.visible:.0%}" if ratio else "–",
+                    "would show": f"{ratio.visible:.0%}" if ratio and not isnan(ratio.visible) else "–",
                     "verdict": self.verdict(metric),
                 }
             )
         return pd.DataFrame(rows).set_index("metric")
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs: of each metric the medians, the ratio with its interval, and the verdict."""
+        metrics = {}
+        for metric in METRICS:
+            ratio = self.ratio(metric)
+            medians = {name: float(median) for name, median in self.values(metric).median().items()}
+            said: dict[str, Any] = {"medians": {k: None if isnan(v) else v for k, v in medians.items()}, "ratio": None}
+            if ratio is not None:
+                ends = {"ratio": ratio.value, "low": ratio.low, "high": ratio.high, "p": ratio.p, "pairs": ratio.pairs}
+                said |= ends | {"differs": self.differs(metric)}
+            metrics[metric] = said | {"verdict": self.verdict(metric)}
+        void = sorted(set(self.rounds["void"]) - {""})
+        return {"variants": list(self.variants), "asked": self.asked, "metrics": metrics, "void": void}
 
     def _why_void(self) -> str:
         void = self.rounds[self.rounds["void"] != ""]
         if void.empty:
             return "there is nothing to compare"
         return f"{len(void)} of {len(self.rounds)} runs are void ({void['void'].iloc[0]})"
+
+
+def _would_show(ratio: Ratio) -> str:
+    """Which change would have been shown, in words."""
+    if isnan(ratio.visible):
+        return f"{ratio.pairs} pairs cannot say what would have been"
+    return f"one of {ratio.visible:.0%} would have been"

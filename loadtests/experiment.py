@@ -9,44 +9,53 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from harness.servers import Server
-from loadtests import ingest, scenarios, service
-from loadtests.comparison import Comparison
+from loadtests import service
+from loadtests.comparison import ASKED, Comparison
 from loadtests.folders import new_folder
+from loadtests.ingest import Run
 from loadtests.intervals import ENOUGH_PAIRS
 from loadtests.run import Load, run
+from loadtests.summary import summarize
+from loadtests.targets import Running, Target
 
-# The settings of the server of each variant, by the variant's name: as `service.running` takes them.
-Variants = Mapping[str, Mapping[str, Any]]
+# What is compared, by name: targets, or settings of the lab's own service, as `service.running` takes them.
+Variants = Mapping[str, Target | Mapping[str, Any]]
 # Requests a second that a slow laptop's server and load generator both take with ease.
 RATE = 200.0
 
 
 def compare(
-    variants: Variants, load: Load | str, rounds: int = ENOUGH_PAIRS, messages: int = 200, folder: Path | None = None
+    variants: Variants,
+    load: Load | str,
+    rounds: int = ENOUGH_PAIRS,
+    messages: int = 200,
+    folder: Path | None = None,
+    asked: str = ASKED,
 ) -> Comparison:
-    """Put `load` on servers with each of the settings in `variants`, in turns, `rounds` times each.
+    """Load each of `variants` in turns, `rounds` times, and compare what was measured.
 
     `load` may be the name of a scenario: then it is offered at RATE, which spares the load generator.
     Every round starts new servers, because two processes with the same settings differ a little for as
     long as they live, and many rounds on the same two would mistake that for a difference of settings.
-    Only one of them is loaded at a time, on one database that holds `messages` messages. Every other
-    round goes through them in reverse order (A B, B A, …), so that a machine that grows slower or
-    faster favours none. Run folders go to `folder`, else to a new one under RUNS.
+    Only one of them is loaded at a time. Every other round goes through them in reverse order (A B, B A, …), so that a
+    machine that grows slower or faster favours none. `asked` is the metric that is asked about: see `Comparison`.
+    Variants of the lab's own service share one database that holds `messages` messages. Run folders go to `folder`,
+    else to a new one under RUNS. Raises `RunError` and `ProgramError`.
     """
     load = Load(load, rate=RATE) if isinstance(load, str) else load
-    folder = folder or new_folder(f"compare-{load.scenario}")
+    folder = folder or new_folder(f"compare-{load.title}")
     rows = []
-    with database(messages) as place, tqdm(total=rounds * len(variants), leave=False, disable=None) as bar:
+    with targets_of(variants, messages) as targets, tqdm(total=rounds * len(targets), leave=False, disable=None) as bar:
         for number in range(1, rounds + 1):
-            with servers(variants, place) as running:
+            with servers(targets) as running:
                 for name in in_turn(variants, number):
                     bar.set_description(f"round {number} of {rounds}, {name}")
                     run_folder = folder / f"{number:02d} {name}"
-                    run(load, running[name].url, run_folder, dict(variants[name]), title=f"{load.scenario}, {name}")
-                    rows.append({"round": number, "variant": name, "folder": run_folder} | ingest.summary(run_folder))
+                    about = f"{load.title}, {name}"
+                    run(load, running[name].url, run_folder, targets[name].settings, about, running[name].pid)
+                    rows.append({"round": number, "variant": name, "folder": run_folder} | summarize(Run(run_folder)))
                     bar.update()
-    return Comparison(load, tuple(variants), pd.DataFrame(rows))
+    return Comparison(load, tuple(variants), pd.DataFrame(rows), asked)
 
 
 def in_turn(variants: Variants, number: int) -> list[str]:
@@ -55,20 +64,23 @@ def in_turn(variants: Variants, number: int) -> list[str]:
 
 
 @contextmanager
-def database(messages: int = 200) -> Iterator[Mapping[str, Any]]:
-    """A new database that holds `messages` messages, dropped afterwards; gives the settings that name it."""
-    with service.scratch_database("experiment") as (uri, name):
-        place: dict[str, Any] = {"mongodb_uri": uri, "database": name}
-        with service.running(**place) as plain:
-            scenarios.prepare(plain.url, messages)
-        yield place
+def targets_of(variants: Variants, messages: int = 200) -> Iterator[dict[str, Target]]:
+    """The targets of `variants`, in which settings become servers of the lab's own service.
+
+    These have a new database that holds `messages` messages, and that is dropped afterwards.
+    """
+    settings = {name: each for name, each in variants.items() if isinstance(each, Mapping)}
+    targets = {name: each for name, each in variants.items() if not isinstance(each, Mapping)}
+    with ExitStack() as stack:
+        ours = stack.enter_context(service.targets(settings, messages)) if settings else {}
+        yield {name: ours[name] if name in ours else targets[name] for name in variants}
 
 
 @contextmanager
-def servers(variants: Variants, place: Mapping[str, Any]) -> Iterator[dict[str, Server]]:
-    """A server for each of `variants` at `place` (see `database`), while the block runs."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(variants)) as starters:
-        managers = {name: service.running(**{**place, **settings}) for name, settings in variants.items()}
+def servers(targets: Mapping[str, Target]) -> Iterator[dict[str, Running]]:
+    """A server of each of `targets`, while the block runs."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(targets)) as starters:
+        managers = {name: target.running() for name, target in targets.items()}
         started = {name: starters.submit(manager.__enter__) for name, manager in managers.items()}
         for name, manager in managers.items():
             if started[name].exception() is None:

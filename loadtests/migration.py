@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests import ingest, service
+from loadtests import service
+from loadtests.ingest import Run
 from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load, RunError, run
+from loadtests.summary import summarize
 
 STOP_SECONDS = 30
 
@@ -68,12 +70,12 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> MigrationImpac
                     with _up(address) if migrating else contextlib.nullcontext() as process:
                         folders.append(run(load, server.url, folder / name, title=name))
                         early |= process is not None and process.poll() is not None
-                    p99[migrating].append(ingest.summary(folders[-1])["p99_ms"])
+                    p99[migrating].append(summarize(Run(folders[-1]))["p99_ms"])
             with _up(address, to_its_end=True):
                 folders.append(run(load, server.url, folder / "to its end", title="to its end"))
         verified = json.loads(_migrations("verify", "--json", *address, may_fail=True))
     created_at = next(step for step in verified["steps"] if step["step"] == "0002_created_at")
-    requests = [ingest.requests(each) for each in folders]
+    requests = [Run(each).requests for each in folders]
     return MigrationImpact(
         p99[False],
         p99[True],

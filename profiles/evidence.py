@@ -18,9 +18,10 @@ from pymongo.errors import PyMongoError
 
 from harness import clock, watch
 from harness.threads import meanwhile
-from loadtests import ingest
+from loadtests.ingest import Run
 from loadtests.run import Load, run
 from loadtests.service import CONNECTION_WAIT, DATABASE_SECONDS, REQUEST_SECONDS, REQUESTS
+from loadtests.summary import summarize
 
 KEPT_UP = 0.99
 # A MongoDB that takes so long for an operation is slow, on a machine that has time; a ping takes below 1 ms.
@@ -98,7 +99,7 @@ def look(load: Load, url: str, folder: Path, mongodb_uri: str | None = None) -> 
     MongoDB is asked at `mongodb_uri`, or where the server's connections lead. Raises `RunError`.
     """
     with _asked(mongodb_uri or _mongodb_behind(url)) as answers:
-        run(load, url, folder, title=f"{load.scenario}, looking")
+        run(load, url, folder, title=f"{load.title}, looking")
     return evidence(folder, answers)
 
 
@@ -111,19 +112,19 @@ class Answers:
 
 def evidence(folder: Path, answers: Answers) -> Evidence:
     """The evidence in a run folder, and in what MongoDB said meanwhile."""
-    summary, seconds = ingest.summary(folder), ingest.record(folder)["load"]["seconds"]
-    started, rate = ingest.began(folder), ingest.record(folder)["load"]["rate"]
+    summary, seconds = summarize(Run(folder)), Run(folder).record["load"]["seconds"]
+    started, rate = Run(folder).began, Run(folder).record["load"]["rate"]
     asked = [row for row in answers.rows if started <= row[0] <= started + seconds]
     first, last = (asked[0], asked[-1]) if asked else ((nan,) * 4, (nan,) * 4)
     # MongoDB was asked for a little less than the measured time; the shares below are of all of it.
     stretch = seconds / (last[0] - first[0]) if len(asked) > 1 else nan
 
     def grown(name: str) -> float:
-        return ingest.increase(folder, name, 0.0, seconds)
+        return Run(folder).increase(name, 0.0, seconds)
 
     waits = grown(f"{CONNECTION_WAIT}_count")
     # Of several workers one is asked, of MongoDB's work its part counts.
-    answered = ingest.answered(folder, 0.0, seconds)
+    answered = Run(folder).answered(0.0, seconds)
     part = min(1.0, grown(REQUESTS) / len(answered)) if len(answered) else nan
     total = sum(summary[name] for name in ("requests_per_s", "refused_per_s", "failed_per_s"))
     return Evidence(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from loadtests import capacity as module
-from loadtests import ingest
 from loadtests.capacity import STEP, Capacity, Slo, capacities, capacity, ladder
+from loadtests.ingest import Run
 from loadtests.run import Load
 
 GOOD = {
@@ -159,6 +159,6 @@ def test_capacities_of_two_settings(mongodb_uri: str, monkeypatch: pytest.Monkey
     variants = {"cache off": {"cache": "off"}, "cache ttl": {"cache": "ttl"}}
     load = Load("mixed", users=2, seconds=0.5, warmup=0.0, rate=1.5, fast=True)
     found = capacities(variants, load, Slo(milliseconds=0.001), folder=tmp_path)
-    records = {name: ingest.record(each.runs["folder"].iloc[0]) for name, each in found.items()}
+    records = {name: Run(each.runs["folder"].iloc[0]).record for name, each in found.items()}
     assert {name: record["settings"] for name, record in records.items()} == variants
     assert ladder(found)["low"].tolist() == [0.0, 0.0]
