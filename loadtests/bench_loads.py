@@ -1,17 +1,27 @@
 """The loads of `make bench`: functions that load the server at a URL for some seconds, and return a Sample."""
 
 import asyncio
+import math
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
-from harness import watch
+from harness import processes, watch
 from loadtests import open_loop, wrk
+from loadtests.ingest import Run
+from loadtests.run import Load, run
+from loadtests.summary import summarize
 
 WRITE_LIMIT = 500
 QUOTA, BELOW_QUOTA = 100, 90
 WELL_BEHAVED, GREEDY = "key-of-the-well-behaved", "key-of-the-greedy"
+# More requests/s than a load generator in Python can send.
+UNREACHABLE = 100_000.0
 CREATED, TOO_MANY, SHEDDING = 201, 429, 503
 
 
@@ -69,7 +79,9 @@ def writes_below_the_limit(url: str, seconds: float) -> Sample:
 
 def writes_above_the_limit(url: str, seconds: float) -> Sample:
     """Messages at 5 times the write limit. To be refused is the point."""
-    return _of_writers(url, 5.0 * WRITE_LIMIT, seconds, CREATED, TOO_MANY, SHEDDING)
+    return _of_writers(url, 5.0 * WRITE_LIMIT, seconds, # More requests/s than a load generator in Python can send.
+UNREACHABLE = 100_000.0
+CREATED, TOO_MANY, SHEDDING)
 
 
 def well_behaved_alone(url: str, seconds: float) -> Sample:
@@ -90,6 +102,40 @@ def first_requests(url: str, seconds: float) -> Sample:
 def a_million_requests(url: str, seconds: float) -> Sample:
     """Resident memory after 990,000 more."""
     return _memory_after(url, 990_000)
+
+
+def fast_http_users(url: str, seconds: float) -> Sample:
+    """64 of Locust's FastHttpUser, in one process, reading as fast as they are answered."""
+    with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder:
+        prefix = Path(folder) / "locust"
+        command = [sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("fast_http_users.py"))]
+        command += ["--headless", "--host", url, "--users", "64", "--spawn-rate", "64", "--csv", str(prefix)]
+        command += ["--run-time", f"{math.ceil(seconds) + 1}s", "--only-summary", "--loglevel", "ERROR"]
+        processes.run(command)
+        rows = pd.read_csv(f"{prefix}_stats_history.csv")
+    # Locust's figure is an average of several seconds, so the requests are counted: from the first second to the last.
+    counted = rows[rows["Total Request Count"] > 0]
+    times, requests = counted["Timestamp"].to_numpy(), counted["Total Request Count"].to_numpy()
+    return Sample({"requests_per_s": float((requests[-1] - requests[0]) / (times[-1] - times[0]))})
+
+
+def fast_users(url: str, seconds: float) -> Sample:
+    """64 of our users on raw sockets, in one process, with their log, as fast as they are answered."""
+    return _of_locust(url, Load("reads", users=64, seconds=seconds, fast=True))
+
+
+def fast_users_on_schedule(url: str, seconds: float) -> Sample:
+    """The same at a rate that they can just not reach, each request on schedule."""
+    return _of_locust(url, Load("reads", users=64, seconds=seconds, fast=True, rate=UNREACHABLE))
+
+
+def _of_locust(url: str, load: Load) -> Sample:
+    with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder:
+        summary = summarize(Run(run(load, url, Path(folder) / "run")))
+    # That the generator is the limit is the point; whatever was not answered with success is not.
+    bad = summary["failed_per_s"] + summary["refused_per_s"] + summary["unanswered_per_s"]
+    void = summary["lost"] or (f"{bad:.0f} requests/s failed" if bad else "")
+    return Sample({"requests_per_s": summary["requests_per_s"]}, void)
 
 
 def _of_wrk(measured: wrk.Result) -> Sample:
@@ -125,12 +171,12 @@ async def _callers(url: str, seconds: float, greedy: bool) -> Sample:
 
 
 def _memory_after(url: str, requests: int) -> Sample:
-    processes = watch.behind(url).roles["server"]
+    served_by = watch.behind(url).roles["server"]
     answered, void = 0, ""
     with tqdm(total=requests, desc="requests", unit="", unit_scale=True, leave=False, disable=None) as bar:
         while answered < requests and not void:
             measured = wrk.run(f"{url}/messages?limit=20", 1 if requests < 100_000 else 5, sends="mixed")
             answered, void = answered + measured.requests, measured.void
             bar.update(measured.requests)
-    resident = sum(process.memory_info().rss for process in processes) / 2**20
+    resident = sum(process.memory_info().rss for process in served_by) / 2**20
     return Sample({"requests": float(answered), "rss_mib": resident}, void)

@@ -129,11 +129,14 @@ class Run:
     def measured(self) -> pd.DataFrame:
         """The rows of `requests` that belong to the measured time, whenever they were answered.
 
-        That is what was due in it, and what was due before and still had no answer when it ended.
+        That is what was due in it. Without a rate it is also what was sent before and still had no answer when it
+        ended: nothing else tells of a caller who waits all the time.
         """
         rows = self.requests
-        waited = (rows["due_s"] < 0) & (rows["due_s"] + rows["from_due_ms"] / 1000 >= self.seconds)
-        return rows.loc[(rows["due_s"] >= 0) & (rows["due_s"] < self.seconds) | waited].reset_index(drop=True)
+        belongs = (rows["due_s"] >= 0) & (rows["due_s"] < self.seconds)
+        if not self.record["load"]["rate"]:
+            belongs |= (rows["due_s"] < 0) & (rows["due_s"] + rows["from_due_ms"] / 1000 >= self.seconds)
+        return rows.loc[belongs].reset_index(drop=True)
 
     def answered(self, begin: float, end: float) -> pd.DataFrame:
         """The rows of `requests` that were answered from `begin` to before `end`, in seconds."""

@@ -3,9 +3,7 @@
 A single Locust process writes the files. Of several, the workers send their lines to the master, which writes them.
 """
 
-import csv
 import functools
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +11,7 @@ from typing import TextIO
 # What became of a request that was due: the values of the column `outcome`.
 OK, REFUSED, FAILED, UNANSWERED, UNSENT = "ok", "refused", "failed", "unanswered", "unsent"
 
+SPECIAL = frozenset(',"\r\n')
 HEADINGS: Mapping[str, str] = {
     "requests": "due,sent,name,milliseconds,status,outcome",
     "generator": "time,worker,late_ms",
@@ -75,6 +74,6 @@ class RequestLog:
 @functools.lru_cache(4096)
 def quoted(text: str) -> str:
     """A CSV field, in quotes if need be."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([text, ""])
-    return buffer.getvalue().removesuffix(",") or '""'
+    if text and not SPECIAL & set(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'

@@ -10,6 +10,9 @@ from loadtests.bench_loads import (
     WRITE_LIMIT,
     LoadFunction,
     a_million_requests,
+    fast_http_users,
+    fast_users,
+    fast_users_on_schedule,
     first_requests,
     one_writer,
     reads,
@@ -76,6 +79,13 @@ def _faster(name: str, what: str, bound: float, load: LoadFunction, peer: str) -
     return Row(name, *sides, (Goal(what, "requests_per_s", "/s", bound),))
 
 
+def _generator(name: str, what: str, load: LoadFunction) -> Row:
+    """A row in which our users are to send 4 times what Locust's FastHttpUser sends, from one core."""
+    server = Peer("protocol_constant")
+    sides = Side("FastHttpUser", server, fast_http_users), Side("ours", server, load)
+    return Row(name, *sides, (Goal(what, "requests_per_s", "/s", 4.0),))
+
+
 ROWS = (
     _faster("tornado", "cached GET of 20 ÷ bare Tornado, same bytes", 2.0, reads, "tornado_constant"),
     _faster("constant", "cached GET of 20 ÷ FastAPI, same bytes", 1.3, reads, "fastapi_constant"),
@@ -117,6 +127,8 @@ ROWS = (
         Side("beside greedy", WITH_QUOTAS, well_behaved_beside_greedy),
         (Goal(f"caller at {BELOW_QUOTA}/s of {QUOTA}/s, beside one at 50 × ÷ alone", "admitted_per_s", "/s", 0.9),),
     ),
+    _generator("generator", "our Locust users, with their log ÷ FastHttpUser", fast_users),
+    _generator("generator-rate", "the same on a schedule ÷ FastHttpUser", fast_users_on_schedule),
     Row(
         "memory",
         Side("10,000", SERVICE, first_requests),

@@ -63,7 +63,7 @@ def search(
     """Search on a service of which `answer(number of the run, rate)` is what differs from GOOD."""
     offered: list[float] = []
     monkeypatch.setattr(module, "run", lambda load, *_, **__: offered.append(load.rate))
-    monkeypatch.setattr(module.ingest, "summary", lambda _: GOOD | answer(len(offered), offered[-1]))
+    monkeypatch.setattr(module, "summarize", lambda _: GOOD | answer(len(offered), offered[-1]))
     return capacity(Load("reads"), "http://nowhere", folder=tmp_path, **options)
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from pymongo import MongoClient
 
-from loadtests import ingest
 from loadtests.comparison import METRICS, Comparison
 from loadtests.experiment import compare
 from loadtests.folders import new_folder
@@ -40,7 +39,7 @@ def comparison(
 
 
 def test_the_rounds_go_forth_and_back(comparison: Comparison) -> None:
-    in_order = sorted(comparison.rounds["folder"], key=ingest.began)
+    in_order = sorted(comparison.rounds["folder"], key=lambda folder: Run(folder).began)
     assert [folder.name for folder in in_order] == ["01 cache off", "01 cache ttl", "02 cache ttl", "02 cache off"]
 
 

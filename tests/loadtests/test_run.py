@@ -18,6 +18,7 @@ import requests
 from harness import watch
 from harness.ports import free_port
 from harness.servers import Server
+from loadtests import service
 from loadtests.ingest import Run
 from loadtests.run import Load, RunError, run
 from loadtests.summary import summarize
