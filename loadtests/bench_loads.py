@@ -22,6 +22,8 @@ QUOTA, BELOW_QUOTA = 100, 90
 WELL_BEHAVED, GREEDY = "key-of-the-well-behaved", "key-of-the-greedy"
 # More requests/s than a load generator in Python can send.
 UNREACHABLE = 100_000.0
+# More requests/s than a load generator in Python can send.
+UNREACHABLE = 100_000.0
 CREATED, TOO_MANY, SHEDDING = 201, 429, 503
 
 
@@ -79,9 +81,7 @@ def writes_below_the_limit(url: str, seconds: float) -> Sample:
 
 def writes_above_the_limit(url: str, seconds: float) -> Sample:
     """Messages at 5 times the write limit. To be refused is the point."""
-    return _of_writers(url, 5.0 * WRITE_LIMIT, seconds, # More requests/s than a load generator in Python can send.
-UNREACHABLE = 100_000.0
-CREATED, TOO_MANY, SHEDDING)
+    return _of_writers(url, 5.0 * WRITE_LIMIT, seconds, CREATED, TOO_MANY, SHEDDING)
 
 
 def well_behaved_alone(url: str, seconds: float) -> Sample:
