@@ -36,7 +36,7 @@ POLL_SECONDS = 0.02
 MARGIN_SECONDS = 0.2
 BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s"
 # Time for Locust to start, and to write its files.
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 120.0
 
 
 class RunError(Exception):

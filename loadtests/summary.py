@@ -13,6 +13,9 @@ from loadtests.service import IN_FLIGHT, LAG
 GENERATOR_LIMIT = 0.8
 # By this share of the time its timers are late if it does not get the processor it needs.
 LATE_LIMIT = 0.15
+# With more of its cores at work a machine has none left for anybody.
+FULL_MACHINE = 0.95
+MACHINE_FULL = "the machine was full"
 # A process of Locust that says nothing for so long has died, or was cut off.
 SILENCE_SECONDS = 1.0
 # More than clocks on one network differ, and than a report takes on its way.
@@ -79,7 +82,13 @@ def _busiest(processes: "pd.Series[float]", role: str) -> float:
 
 
 def _overloaded(result: dict[str, Any], warnings: list[str]) -> str:
-    """Why the load generator was the limit, or ""."""
+    """Why the load generator was the limit, or the machine that it shares with the server; "" if neither was."""
+    suffers = result["locust_busiest"] >= GENERATOR_LIMIT or result["generator_late"] >= LATE_LIMIT
+    if suffers and result["machine_cores"] >= FULL_MACHINE * result["cores"]:
+        roles = {"the server": "server", "mongod": "mongod", "other databases": "database", "Locust": "locust"}
+        used = {name: result[f"{role}_cores"] for name, role in roles.items()}
+        users = ", ".join(f"{name} {cores:.1f}" for name, cores in used.items() if cores >= 0.05)
+        return f"{MACHINE_FULL} ({users} of {result['cores']} cores)"
     if result["locust_busiest"] >= GENERATOR_LIMIT:
         return f"Locust used {result['locust_busiest']:.0%} of a core: it was the limit"
     if any("CPU usage" in warning for warning in warnings):

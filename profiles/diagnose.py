@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from math import isnan
 from typing import Any
 
-from profiles.evidence import FULL_MACHINE, Evidence
+from loadtests.summary import FULL_MACHINE
+from profiles.evidence import Evidence
 
 RATE_LIMIT = "rate limit"
 DATABASE = "database"

@@ -1,6 +1,7 @@
 """Summaries: every request counts as what it is, and a run that lacks a part is void and says why."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -92,6 +93,17 @@ def test_a_worker_that_falls_silent_for_a_while_voids_the_run(folder: Path) -> N
 def test_a_worker_with_another_clock_voids_the_run(folder: Path, clocks: tuple[float, float], void: str) -> None:
     add(folder, "workers.csv", *(f"{BEGAN + 1},0,{clock:.3f}" for clock in clocks))
     assert summarize(Run(folder))["void"] == void
+
+
+def test_where_the_machine_is_full_that_is_said_with_who_used_it(tmp_path: Path) -> None:
+    folder = recorded.write(tmp_path / "run", late_ms=4.0)
+    cpu = (folder / "cpu.csv").read_text()
+    (folder / "cpu.csv").write_text(
+        re.sub(r"(machine,0,)10(\d)", lambda found: f"{found[1]}{100 + 2 * int(found[2])}", cpu)
+    )
+    assert summarize(Run(folder))["void"] == (
+        "the machine was full (the server 0.3, mongod 0.1, Locust 0.5 of 2 cores)"
+    )
 
 
 # Healthy runs.
