@@ -31,7 +31,7 @@ LAST_ANSWER = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Sent:
+class OfferedRequest:
     """One request: when it was due, begun and answered (s, on the run's clock), and the status of its answer."""
 
     due: float
@@ -41,10 +41,10 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Offered:
+class OpenLoopResult:
     """The requests that were due in `seconds`; those of the warm-up are left out."""
 
-    requests: list[Sent]
+    requests: list[OfferedRequest]
     seconds: float
 
     def per_s(self, status: int) -> float:
@@ -99,7 +99,7 @@ def run(offering: Coroutine[Any, Any, Result]) -> Result:
         gc.enable()
 
 
-async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: float = 1.0) -> Offered:
+async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: float = 1.0) -> OpenLoopResult:
     """Send `request` to the server of `url` `rate` times a second, for `warmup` seconds and then for `seconds`.
 
     A request for which no connection can be had stays unanswered.
@@ -111,14 +111,14 @@ async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: f
         for number in range(round(rate * (warmup + seconds))):
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - clock.now()))
-            requests.append(Sent(due, clock.now()))
+            requests.append(OfferedRequest(due, clock.now()))
             callers.send(request, requests[-1])
         deadline = clock.now() + GRACE_SECONDS
         while callers.waiting and clock.now() < deadline:  # noqa: ASYNC110  the load is over: polling disturbs nobody
             await asyncio.sleep(0.01)
     finally:
         callers.close()
-    return Offered([each for each in requests if each.due >= began + warmup], seconds)
+    return OpenLoopResult([each for each in requests if each.due >= began + warmup], seconds)
 
 
 class _Callers:
@@ -136,7 +136,7 @@ class _Callers:
         """Whether an answer may still come."""
         return bool(self._opening) or len(self._free) < len(self._all)
 
-    def send(self, request: bytes, sent: Sent) -> None:
+    def send(self, request: bytes, sent: OfferedRequest) -> None:
         """Send `request` now, or as soon as there is a connection for it."""
         if self._free:
             self._free.pop().send(request, sent)
@@ -162,7 +162,7 @@ class _Callers:
         if connection in self._free:
             self._free.remove(connection)
 
-    async def _send_on_a_new_one(self, request: bytes, sent: Sent) -> None:
+    async def _send_on_a_new_one(self, request: bytes, sent: OfferedRequest) -> None:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port)
@@ -179,9 +179,9 @@ class _Connection(asyncio.Protocol):
     def __init__(self, callers: _Callers) -> None:
         self._callers = callers
         self._received = b""
-        self._sent: Sent | None = None
+        self._sent: OfferedRequest | None = None
 
-    def send(self, request: bytes, sent: Sent) -> None:
+    def send(self, request: bytes, sent: OfferedRequest) -> None:
         self._received, self._sent = b"", sent
         self.transport.write(request)
 
