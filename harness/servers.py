@@ -45,7 +45,7 @@ def start(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Server:
@@ -76,7 +76,7 @@ def running(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Iterator[Server]:
