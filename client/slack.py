@@ -67,9 +67,18 @@ def channel() -> Iterator[Channel]:
 
 
 def command(
-    url: str, signing_secret: str, line: str, response_url: str, user: str = "you", at: float | None = None
+    url: str,
+    signing_secret: str,
+    line: str,
+    response_url: str,
+    user: str = "you",
+    at: float | None = None,
+    path: str = COMMANDS,
 ) -> requests.PreparedRequest:
-    """The request by which Slack passes on `line`, such as "/msg list 5". `at` is when it was signed: now."""
+    """The request by which Slack passes on `line`, such as "/msg list 5".
+
+    `at` is when it was signed: now if left out. `path` is where the service listens for commands.
+    """
     word, _, text = line.strip().partition(" ")
     fields = {
         "team_id": "T0",
@@ -81,7 +90,7 @@ def command(
         "response_url": response_url,
         "trigger_id": secrets.token_hex(16),
     }
-    return _signed(url + COMMANDS, signing_secret, urlencode(fields), FORM, at)
+    return _signed(url + path, signing_secret, urlencode(fields), FORM, at)
 
 
 def mention(

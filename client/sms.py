@@ -1,7 +1,7 @@
 """Texts as Twilio passes them on, signed with Twilio's own library."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 import requests
@@ -20,13 +20,16 @@ def signed(
     media: Sequence[str] = (),
     sid: str | None = None,
     public_base_url: str | None = None,
+    path: str = PATH,
+    fields: Mapping[str, str] | None = None,
 ) -> requests.PreparedRequest:
     """The request by which Twilio tells the service at `url` of a text. Sent twice, it is a replay.
 
     `sid` is its MessageSid, a new one if left out; `public_base_url` is what the service believes its own
-    address to be, `url` if left out.
+    address to be, `url` if left out. `path` is where the service listens for texts; `fields` are added to those
+    that Twilio sends, or take their place.
     """
-    fields = {
+    sent = {
         "ToCountry": "US",
         "MessageSid": sid or f"SM{secrets.token_hex(16)}",
         "AccountSid": "AC" + "0" * 32,
@@ -36,9 +39,10 @@ def signed(
         "NumSegments": "1",
         "NumMedia": str(len(media)),
         **{f"MediaUrl{number}": each for number, each in enumerate(media)},
+        **(fields or {}),
     }
-    signature = RequestValidator(auth_token).compute_signature((public_base_url or url).rstrip("/") + PATH, fields)
-    request = requests.Request("POST", url.rstrip("/") + PATH, data=fields, headers={"X-Twilio-Signature": signature})
+    signature = RequestValidator(auth_token).compute_signature((public_base_url or url).rstrip("/") + path, sent)
+    request = requests.Request("POST", url.rstrip("/") + path, data=sent, headers={"X-Twilio-Signature": signature})
     return request.prepare()
 
 

@@ -106,7 +106,7 @@ def check(
     """
     with _explained():
         target = _target(folder, command_line, url, yes_it_is_mine)
-        asked = sorted(set(chosen) or stages.STAGES, key=lambda stage: stage.number)
+        asked = [stage for stage in stages.STAGES if stage in chosen or not chosen]
         found: list[StageResult] = []
         for stage in asked:
             found.append(_run(target, stage, start_seconds))

@@ -16,7 +16,6 @@ MAX_ANSWER_BYTES = 16 * 2**20
 SHOWN_CHARACTERS = 240
 CHUNK = 65536
 JSON = {"Content-Type": "application/json"}
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,9 @@ class Request:
         try:
             text = self.body.decode()
         except UnicodeDecodeError:
-            octal = "".join(chr(each) if 32 < each < 127 and chr(each) not in "\\%'" else f"\\{each:03o}" for each in self.body)
+            octal = "".join(
+                chr(each) if 32 < each < 127 and chr(each) not in "\\%'" else f"\\{each:03o}" for each in self.body
+            )
             return f"printf '{octal}' | " + " ".join([*words, "--data-binary @-"])
         return " ".join([*words, f"--data-raw {_quoted(text)}"])
 

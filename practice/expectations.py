@@ -44,7 +44,7 @@ def no_breakdown(what: str) -> Expectation:
 def message(text: str) -> Expectation:
     """One message with an id, and with exactly this text."""
     return Expectation(
-        f'{MESSAGE_SHAPE} with the text {quoted(text)}, character by character',
+        f"{MESSAGE_SHAPE} with the text {quoted(text)}, character by character",
         lambda answer: answer.ok and answer.message is not None and answer.message["text"] == text,
     )
 
@@ -96,7 +96,7 @@ def field(name: str, wanted: Any) -> Expectation:
 def quoted(text: str) -> str:
     """A text as it reads in JSON, cut if it is long."""
     shown = json.dumps(text[:SHOWN_CHARACTERS], ensure_ascii=False)
-    return shown if len(text) <= SHOWN_CHARACTERS else f"{shown[:-1]}…\" ({len(text)} characters)"
+    return shown if len(text) <= SHOWN_CHARACTERS else f'{shown[:-1]}…" ({len(text)} characters)'
 
 
 def listed(wanted: Sequence[str]) -> str:

@@ -22,7 +22,9 @@ def stage_result(result: StageResult, *, everything: bool) -> Iterator[str]:
         if everything or each in failed[:1] or (each.outcome == "remark" and not failed):
             yield from check_result(each)
     if not everything and failed[1:]:
-        yield style(f"    {len(failed) - 1} more failed: add --all to see {'it' if len(failed) == 2 else 'them'}", dim=True)
+        yield style(
+            f"    {len(failed) - 1} more failed: add --all to see {'it' if len(failed) == 2 else 'them'}", dim=True
+        )
     if failed and result.repeat:
         yield style(f"    to repeat it by hand, start your server with its data: {result.repeat}", dim=True)
 

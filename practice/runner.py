@@ -86,8 +86,10 @@ def _curl(answer: Answer, kept: Path, name: str) -> str:
         return line
     path = kept / f"{name}.body"
     path.write_bytes(answer.request.body)
-    return Request("POST", answer.request.url, answer.request.headers).as_curl().replace(
-        "--data-raw ''", f"--data-binary @{path}"
+    return (
+        Request("POST", answer.request.url, answer.request.headers)
+        .as_curl()
+        .replace("--data-raw ''", f"--data-binary @{path}")
     )
 
 

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import psutil
+import requests
 
 from harness import processes, servers
 from harness.processes import ProgramError
 from practice import exchange
 from practice.check import ANSWERS, BEFORE, LIMIT, RESTART, SLACK, TWILIO, Stage
-from practice.exchange import FORM, JSON, Answer, Request
+from practice.exchange import JSON, Answer, Request
 from practice.expectations import Expectation, message
-from practice.settings import Target, path_with_this_python
+from practice.settings import Target, filled, path_with_this_python
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -73,7 +73,9 @@ class Server:
     `log` is the file with all that it printed.
     """
 
-    def __init__(self, target: Target, stage: Stage, data: Path, log: Path, start_seconds: float = START_SECONDS) -> None:
+    def __init__(
+        self, target: Target, stage: Stage, data: Path, log: Path, start_seconds: float = START_SECONDS
+    ) -> None:
         self.target, self.stage, self.data, self.log = target, stage, data, log
         self.promises = target.promises
         self.url = target.url or ""
@@ -99,13 +101,15 @@ class Server:
         """Send `document` as JSON to `path`."""
         return self.post_bytes(path, json.dumps(document, ensure_ascii=False).encode(), JSON)
 
-    def post_form(self, path: str, fields: dict[str, str], headers: dict[str, str]) -> Response:
-        """Send `fields` as a browser sends a form."""
-        return self.post_bytes(path, urlencode(fields).encode(), FORM | headers)
-
     def post_bytes(self, path: str, body: bytes, headers: dict[str, str]) -> Response:
         """Send `body` as it is."""
         return self.send(Request("POST", self.url + path, headers, body))
+
+    def deliver(self, prepared: requests.PreparedRequest) -> Response:
+        """Send what Twilio or Slack would send, signed as they sign it."""
+        body = prepared.body if isinstance(prepared.body, bytes) else str(prepared.body or "").encode()
+        headers = {name: value for name, value in prepared.headers.items() if name != "Content-Length"}
+        return self.send(Request("POST", str(prepared.url), headers, body))
 
     def send(self, request: Request) -> Response:
         """Send a request, and record it."""
@@ -159,7 +163,8 @@ class Server:
             TWILIO: not self.twilio_auth_token and "TWILIO_AUTH_TOKEN must be set here to what the server has",
             SLACK: not self.slack_signing_secret and "SLACK_SIGNING_SECRET must be set here to what the server has",
             LIMIT: remote and "the server's command is needed, to start it with a WRITE_LIMIT",
-            ANSWERS: not (self.target.folder / "practice.toml").is_file() and "practice.toml is needed: it has the answer",
+            ANSWERS: not (self.target.folder / "practice.toml").is_file()
+            and "practice.toml is needed: it has the answer",
         }
         return missing[need] or ""
 
@@ -208,7 +213,9 @@ class Server:
         except ProgramError as error:
             first, _, rest = str(error).partition("\n")
             raise Broken(
-                "the server starts again on the data that it left", asked=self.command_line(), answered=f"{first}\n{rest}"
+                "the server starts again on the data that it left",
+                asked=self.command_line(),
+                answered=f"{first}\n{rest}",
             ) from error
 
     def restart(self) -> None:
@@ -234,20 +241,26 @@ class Server:
         return names
 
     def kill(self) -> None:
-        """Kill the server and all that it has started (kill -9), also what has left its session, as daemons do."""
+        """Kill the server and all that it has started (kill -9), at once."""
         if self._running is not None:
             processes.kill(self._running.program)
-            processes.kill_all(processes.carrying(MARK, self._mark))
+            self.kill_strays()
+
+    def kill_strays(self) -> None:
+        """Kill what the server has started and what has left its session, as daemons do."""
+        processes.kill_all(processes.carrying(MARK, self._mark))
+
+    def beside(self, data: Path) -> "Server":
+        """Another one of this server, not started yet, on a data folder of its own."""
+        return Server(self.target, self.stage, data, self.log, self._start_seconds)
 
     def command_line(self) -> str:
         """The command line that starts this server again on its data and port, to repeat by hand what was asked."""
         if self.target.command is None:
             return ""
         port = self.url.rpartition(":")[2] or "8000"
-        words = [each.replace("{port}", port).replace("{data}", str(self.data)) for each in shlex.split(self.target.command)]
+        words = filled(self.target.command, port, self.data)
         return f"cd {shlex.quote(str(self.target.folder))} && {shlex.join(words)}"
-
-
 
 
 def _name(process: psutil.Process) -> str:

@@ -138,6 +138,11 @@ def of_url(url: str, *, is_mine: bool) -> Target:
     return Target(Path.cwd(), url=url.rstrip("/"))
 
 
+def filled(command: str, port: int | str, data: Path) -> list[str]:
+    """The words of a command line, with {port} and {data} filled in."""
+    return [each.replace("{port}", str(port)).replace("{data}", str(data)) for each in shlex.split(command)]
+
+
 def _check_command(where: str, command: str) -> None:
     try:
         words = shlex.split(command)

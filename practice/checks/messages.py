@@ -52,7 +52,9 @@ UNUSUAL = {
 def stored(server: Server) -> None:
     [said] = server.say("hello")
     words = f'the message "hello" with the id {said["id"]!r} first in the list'
-    server.get("/messages?limit=1").expect(list_of_messages(), that(words, lambda answer: _same(answer.messages, [said])))
+    server.get("/messages?limit=1").expect(
+        list_of_messages(), that(words, lambda answer: _same(answer.messages, [said]))
+    )
 
 
 @check("messages.emoji", "letters of all scripts, and emoji, come back as they were", why="people write them")
@@ -101,7 +103,9 @@ def order(server: Server) -> None:
 )
 def written_at_once(server: Server) -> None:
     said = [f"writer {number} of {WRITERS}" for number in range(WRITERS)]
-    for text, response in zip(said, at_once(WRITERS, lambda n: server.post("/messages", {"text": said[n]})), strict=True):
+    for text, response in zip(
+        said, at_once(WRITERS, lambda n: server.post("/messages", {"text": said[n]})), strict=True
+    ):
         response.expect(message(text))
     server.get(ALL).expect(list_of_messages(), includes(said))
 
@@ -135,7 +139,9 @@ def no_text(server: Server) -> None:
         server.post("/messages", document).expect(refusal("there is no text in it"))
 
 
-@check("messages.bad_limit", "a limit that is no number is refused", why="a 500 tells the client nothing, and wakes you")
+@check(
+    "messages.bad_limit", "a limit that is no number is refused", why="a 500 tells the client nothing, and wakes you"
+)
 def bad_limit(server: Server) -> None:
     for limit in ("ten", "-1", "", "1.5"):
         server.get(f"/messages?limit={limit}").expect(refusal("the limit is no number from 1 to 1000"))
@@ -148,7 +154,9 @@ def bad_limit(server: Server) -> None:
     why="JSON can hold half an emoji, which no text can: many a database driver breaks on it",
 )
 def half_character(server: Server) -> None:
-    server.post_bytes("/messages", b'{"text": "half: \\ud83d"}', JSON).expect(no_breakdown("JSON that holds half an emoji"))
+    server.post_bytes("/messages", b'{"text": "half: \\ud83d"}', JSON).expect(
+        no_breakdown("JSON that holds half an emoji")
+    )
     server.get("/messages?limit=3").expect(no_breakdown("a list, after half an emoji was posted"))
 
 
@@ -163,7 +171,9 @@ def restarted(server: Server) -> None:
     before = server.get("/messages?limit=50").expect(list_of_messages()).messages
     server.restart()
     words = "the same list as before the restart, with the same ids"
-    server.get("/messages?limit=50").expect(list_of_messages(), that(words, lambda answer: _same(answer.messages, before)))
+    server.get("/messages?limit=50").expect(
+        list_of_messages(), that(words, lambda answer: _same(answer.messages, before))
+    )
 
 
 @check(
@@ -176,7 +186,9 @@ def new_ids(server: Server) -> None:
     server.say("before the restart")
     server.restart()
     server.say("after the restart")
-    server.get(ALL).expect(list_of_messages(), different_ids(), texts_first(["after the restart", "before the restart"]))
+    server.get(ALL).expect(
+        list_of_messages(), different_ids(), texts_first(["after the restart", "before the restart"])
+    )
 
 
 def texts_first(wanted: list[str]) -> Expectation:

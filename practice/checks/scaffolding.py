@@ -23,7 +23,9 @@ VISITORS = 50
 
 def visits(server: Server) -> int:
     """How many visits the server says that there were."""
-    answer = server.get("/visits").expect(success(), that('JSON such as {"count": 3}', lambda it: count_of(it) is not None))
+    answer = server.get("/visits").expect(
+        success(), that('JSON such as {"count": 3}', lambda it: count_of(it) is not None)
+    )
     return count_of(answer) or 0
 
 
