@@ -27,6 +27,10 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    def document(self) -> Any:
+        """The body as JSON. Raises `ValueError` if it is none."""
+        return json.loads(self.body)
+
     def as_curl(self) -> str:
         """The command line that sends this request again. Bytes that no terminal shows come through `printf`."""
         words = ["curl -s" if self.method in {"GET", "POST"} else f"curl -s -X {self.method}", _quoted(self.url)]

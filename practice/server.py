@@ -6,6 +6,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -205,6 +206,15 @@ class Server:
             MARK: self._mark,
             **self.stage.environment,
         }
+
+    def cpu_seconds(self) -> float:
+        """The processor time that the lab, and the server with all that it has started, have used so far."""
+        used = [time.process_time()]
+        for each in processes.carrying(MARK, self._mark):
+            with suppress(psutil.Error):
+                times = each.cpu_times()
+                used.append(times.user + times.system)
+        return sum(used)
 
     def start_again(self) -> None:
         """Start a server that has ended on the data that it left. Raises `Broken` if it does not start."""

@@ -1,9 +1,19 @@
 """The stages, in the order in which they build on each other."""
 
 from practice.check import Check, Stage
-from practice.checks import messages, replies, scaffolding, slack, time, twilio
+from practice.checks import messages, mixed, reads, replies, scaffolding, slack, time, twilio, writes
 
-STAGES: tuple[Stage, ...] = tuple(module.STAGE for module in (scaffolding, messages, time, replies, twilio, slack))
+STAGES: tuple[Stage, ...] = (
+    scaffolding.STAGE,
+    messages.STAGE,
+    time.STAGE,
+    replies.STAGE,
+    twilio.STAGE,
+    slack.STAGE,
+    reads.STAGE,
+    writes.STAGE,
+    mixed.STAGE,
+)
 
 
 def find(name: str) -> Stage:
