@@ -60,11 +60,12 @@ def start(
 ) -> Program:
     """Start `command`, which must be stopped with `stop` or `kill`.
 
-    `environment` is added to that of this process; None removes a variable from it. Standard input is empty, and output goes to `log`; with `pipes`
-    stdin and stdout are pipes instead. Raises `ProgramError` if there is no such program.
+    `environment` is added to that of this process; None removes a variable from it. Standard input is empty, and output
+    goes to `log`; with `pipes` stdin and stdout are pipes instead. Raises `ProgramError` if there is no such program.
 
     The kernel's signal is sent when the thread ends that has started a program, so only the main thread asks for it.
     """
+    _refuse_unless_executable(command[0], cwd)
     ours, theirs = (subprocess.PIPE, subprocess.PIPE) if pipes else (subprocess.DEVNULL, None)
     with log.open("ab") as output:
         try:
@@ -164,6 +165,12 @@ def kill_all(running: Sequence[psutil.Process]) -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(running, timeout=STOP_SECONDS)
+
+
+def _refuse_unless_executable(name: str, cwd: Path | None) -> None:
+    """Raise `ProgramError` if there is no program `name`: `setpriv` would only say so in the log."""
+    if shutil.which(name if os.sep not in name else (cwd or Path()) / name) is None:
+        raise ProgramError(f"{name} cannot be started: there is no such program")
 
 
 def _family(program: Program) -> list[psutil.Process]:

@@ -1,6 +1,7 @@
 """Start any HTTP server from a command line, wait until it answers, and stop it."""
 
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,13 @@ class Server:
     program: Program
 
     @property
-    def pid(self) -> int:
+    def process(self) -> "subprocess.Popen[bytes]":
         """The process that was started; those that it started are its children."""
+        return self.program.process
+
+    @property
+    def pid(self) -> int:
+        """The id of that process."""
         return self.program.pid
 
     @property

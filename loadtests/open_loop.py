@@ -222,7 +222,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _is_whole(head: bytes, body: bytes) -> bool:
-    """Whether `body` is all that the answer with this head has; one without a length lasts until the connection ends."""
+    """Whether `body` is whole, by what the head says; without a length it lasts until the connection ends."""
     if length := CONTENT_LENGTH.search(head):
         return len(body) >= int(length[1])
     return CHUNKED.search(head) is not None and body.endswith(LAST_CHUNK)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from harness import interrupts
 from harness.processes import ProgramError
 from practice import hints, render, results, runner, settings, stages
+from practice import start as start_server
 from practice.check import Stage
 from practice.results import StageResult
 from practice.server import START_SECONDS
@@ -56,6 +57,17 @@ def command() -> None:
       python -m practice check my-server --stage 1
       python -m practice hint scaffolding.at_once my-server
     """
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--language", type=click.Choice(sorted(start_server.COMMANDS)), default="python", show_default=True)
+def start(folder: Path, language: str) -> None:
+    """Write a first server to FOLDER: some lines that answer GET /, the tasks, and practice.toml."""
+    with _explained():
+        for path in start_server.start(folder, language):
+            click.echo(path)
+    click.echo(f"\npython -m practice show 1\npython -m practice check {folder} --stage 1")
 
 
 @command.command("stages")
@@ -148,7 +160,11 @@ def _run(target: Target, stage: Stage, start_seconds: float) -> StageResult:
         disable=None,
         file=sys.stderr,
     ) as bar:
-        return runner.run_stage(target, stage, start_seconds=start_seconds, each=lambda result: bar.update() and None)
+        return runner.run_stage(target, stage, start_seconds=start_seconds, each=lambda result: _advance(bar))
+
+
+def _advance(bar: "tqdm[Any]") -> None:
+    bar.update()
 
 
 @contextmanager

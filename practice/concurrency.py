@@ -20,7 +20,7 @@ def at_once(count: int, work: Callable[[int], Result]) -> list[Result]:
         try:
             start.wait()
             done.put((number, work(number), None))
-        except BaseException as error:  # noqa: BLE001  raised again by who waits
+        except BaseException as error:
             done.put((number, None, error))
 
     for number in range(count):

@@ -173,7 +173,7 @@ def _problem(error: Exception) -> str:
         case http.client.IncompleteRead():
             return f"the answer was cut off after {len(error.partial)} bytes"
         case http.client.BadStatusLine():
-            return f"this is no HTTP answer: {error.line[:80]!r}"
+            return f"this is no HTTP answer: {str(error)[:80]}"
         case _:
             return f"no HTTP answer: {error}"
 

@@ -76,9 +76,7 @@ def violations(
         yield from _missing(read, known, kept, fresh_seconds)
 
 
-def _shown(
-    read: Read, known: dict[str, Wrote], stored: frozenset[str], before: frozenset[str]
-) -> Iterator[Violation]:
+def _shown(read: Read, known: dict[str, Wrote], stored: frozenset[str], before: frozenset[str]) -> Iterator[Violation]:
     """What is wrong with the messages that a list shows."""
     for text in read.shown:
         if text not in stored and text not in before:

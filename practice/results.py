@@ -9,7 +9,7 @@ Outcome = Literal["pass", "fail", "remark", "not asked"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of one check. `printed` are the last lines that the server printed meanwhile, if they tell something."""
+    """What came of one check. `printed` are the last lines that the server printed meanwhile."""
 
     id: str
     says: str

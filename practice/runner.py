@@ -9,7 +9,7 @@ from pathlib import Path
 
 from practice.check import Check, Stage
 from practice.exchange import Answer, Request
-from practice.results import CheckResult, StageResult
+from practice.results import CheckResult, Outcome, StageResult
 from practice.server import START_SECONDS, Broken, NotAsked, Server
 from practice.settings import Target
 
@@ -72,7 +72,7 @@ def _run(check: Check, server: Server, kept: Path) -> CheckResult:
     except Broken as broken:
         asked = _curl(broken.answer, kept, check.id) if broken.answer else broken.asked
         answered = broken.answer.shown() if broken.answer else broken.answered
-        outcome = "remark" if check.remark else "fail"
+        outcome: Outcome = "remark" if check.remark else "fail"
         printed = () if check.remark else _printed(server, printed_before)
         return CheckResult(check.id, check.says, outcome, asked, answered, broken.expected, check.why, printed)
     asked, answered = (_curl(server.last, kept, check.id), server.last.shown()) if server.last else ("", "")

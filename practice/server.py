@@ -19,7 +19,7 @@ from practice import exchange
 from practice.check import ANSWERS, BEFORE, LIMIT, RESTART, SLACK, TWILIO, Stage
 from practice.exchange import JSON, Answer, Request
 from practice.expectations import Expectation, message
-from practice.settings import Target, filled, path_with_this_python
+from practice.settings import FILE, Target, filled, path_with_this_python
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -154,20 +154,15 @@ class Server:
 
     def lacks(self, need: str) -> str:
         """What the server would have to have for a check that needs `need`; empty if it has it."""
-        remote, time_stage = self.target.url is not None, self.target.stages.time
-        missing = {
-            RESTART: remote and "the server's command is needed, to start it again",
-            BEFORE: remote
-            and "the server's command is needed, to start it on old data"
-            or time_stage.before is None
-            and 'practice.toml does not say where your server of stage 2 is: [stages.time] before = "git:stage-2"',
-            TWILIO: not self.twilio_auth_token and "TWILIO_AUTH_TOKEN must be set here to what the server has",
-            SLACK: not self.slack_signing_secret and "SLACK_SIGNING_SECRET must be set here to what the server has",
-            LIMIT: remote and "the server's command is needed, to start it with a WRITE_LIMIT",
-            ANSWERS: not (self.target.folder / "practice.toml").is_file()
-            and "practice.toml is needed: it has the answer",
-        }
-        return missing[need] or ""
+        is_lacking, words = {
+            RESTART: (self.target.command is None, "the server's command is needed, to start it again"),
+            BEFORE: (self.target.stages.time.before is None, f"{FILE} does not say where your server of stage 2 is"),
+            TWILIO: (not self.twilio_auth_token, "TWILIO_AUTH_TOKEN must be set here to what the server has"),
+            SLACK: (not self.slack_signing_secret, "SLACK_SIGNING_SECRET must be set here to what the server has"),
+            LIMIT: (self.target.command is None, "the server's command is needed, to start it with a WRITE_LIMIT"),
+            ANSWERS: (not (self.target.folder / FILE).is_file(), f"{FILE} is needed: the answer stands there"),
+        }[need]
+        return words if is_lacking else ""
 
     @property
     def is_running(self) -> bool:

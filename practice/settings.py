@@ -7,7 +7,6 @@ import shlex
 import socket
 import sys
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +50,8 @@ class Stages(_Table):
 class Promises(_Table):
     """[promises]: what the server keeps, and is held to."""
 
-    stale_ms: int = Field(0, ge=0, le=60_000)
-    write_limit: int = Field(50, ge=5, le=MAX_WRITE_LIMIT)
+    stale_ms: int = Field(default=0, ge=0, le=60_000)
+    write_limit: int = Field(default=50, ge=5, le=MAX_WRITE_LIMIT)
 
 
 class Answers(_Table):
@@ -78,10 +77,9 @@ class Target:
     command: str | None = None
     url: str | None = None
     ready: str = "/"
-    stages: Stages = Stages()
-    promises: Promises = Promises()
-    answers: Answers = Answers()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    stages: Stages = field(default_factory=Stages)
+    promises: Promises = field(default_factory=Promises)
+    answers: Answers = field(default_factory=Answers)
 
     @property
     def own_files(self) -> Path:
@@ -123,7 +121,7 @@ def of_command(command: str) -> Target:
 
 
 def of_url(url: str, *, is_mine: bool) -> Target:
-    """The server that answers at `url`. Raises `SettingsError` if it is on another machine and is not said to be ours."""
+    """The server that answers at `url`. Raises `SettingsError` if it is on another machine, unless it `is_mine`."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -184,7 +182,7 @@ def _known(place: tuple[Any, ...]) -> list[str]:
 
 
 def path_with_this_python() -> str:
-    """PATH for what learners start: `python` is their own if they have activated one, else the one that runs the lab."""
+    """PATH for what learners start: `python` is one that they have activated, else the one that runs the lab."""
     own = str(Path(sys.executable).parent)
     found = os.environ.get("PATH", os.defpath)
     activated = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")

@@ -1,12 +1,12 @@
-"""What is let in: rate limits, and no more waiting writes than can be waited for.
+"""Admission control: rate limits, and a bound on the number of waiting writes.
 
-Refusing must cost next to nothing, or refusing is what the service dies of. So a limit is a list of
-times: the ones in the last window, per caller. `limits` reads the rates, but its storages take a task
-and a thread for most hits, which is more than answering would cost.
+A refusal must be cheap, or refusing is what overloads the service. So a limit is a list of the times at which
+requests were admitted in the last window, for each caller. The library `limits` parses the rates; its storages start
+a task and a thread for most hits, which costs more than answering.
 
-A window alone lets in what comes first. Under five times too much a second's worth comes in a fifth of the
-second, all of it expires together, and the same happens again: whoever is let in is in a crowd. So while
-there are refusals, the places that become free are given out evenly, at the pace of the rate.
+A moving window alone admits whatever comes first. At five times the limit, a second's quota is used up in a fifth of
+the second, expires all at once, and is used up at once again: admitted requests come in bursts and wait for each
+other. So while there are refusals, requests are admitted evenly, at the interval that the rate allows (pacing).
 """
 
 import math
@@ -20,14 +20,15 @@ import limits
 from server.messages import OverLimit, Overloaded, Quota
 
 FORGET_SECONDS = 60.0
-# For this part of a window after its last refusal a caller is paced.
+# A caller is paced for this share of a window after its last refusal.
 PACED = 0.1
-SLACK = 4
+# A paced request may be this many intervals late without moving those after it.
+CATCH_UP_INTERVALS = 4
 
 
 @dataclass(slots=True)
 class _Caller:
-    """When a caller was let in, in the last window; until when it is paced, and when it may come next if it is."""
+    """A caller's admission times in the last window; until when it is paced, and when it is admitted next if it is."""
 
     admitted: deque[float] = field(default_factory=deque)
     paced_until: float = -math.inf
@@ -35,9 +36,9 @@ class _Caller:
 
 
 class MovingWindow:
-    """Lets `rate` (`500/second`) through in any window of its length, for each key by itself.
+    """A moving-window rate limiter: at most `rate` (such as `500/second`) in any window, for each key separately.
 
-    A rate that `workers` processes share is divided among them.
+    With several `workers` each process admits its part of the rate.
     """
 
     def __init__(self, name: str, rate: str, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,7 +53,7 @@ class MovingWindow:
         self._forget_at = clock() + FORGET_SECONDS
 
     def admit(self, key: str) -> Quota:
-        """Count one for `key`; returns what is left. Raises `OverLimit`, and then counts nothing."""
+        """Admit one request of `key` and return the quota that is left. Raises `OverLimit`; that counts nothing."""
         now = self._clock()
         if now > self._forget_at:
             self._forget(now)
@@ -62,12 +63,12 @@ class MovingWindow:
         times = caller.admitted
         while times and times[0] <= now - self._seconds:
             times.popleft()
-        # Whoever was not there for a whole window owes no pace.
+        # A caller with no request in the last window is not paced.
         admitted = not times or (len(times) < self._amount and now >= min(caller.paced_until, caller.next_at))
         if admitted:
             times.append(now)
-            # What came a little late does not move the pace.
-            caller.next_at = max(caller.next_at, now - SLACK * self._interval) + self._interval
+            # A request that comes a little late does not delay the ones after it.
+            caller.next_at = max(caller.next_at, now - CATCH_UP_INTERVALS * self._interval) + self._interval
         else:
             caller.paced_until = now + PACED * self._seconds
         reset = max(1, math.ceil(times[0] + self._seconds - now))
@@ -78,20 +79,20 @@ class MovingWindow:
 
     @property
     def callers(self) -> int:
-        """How many are remembered."""
+        """How many callers have an entry."""
         return len(self._callers)
 
     def _forget(self, now: float) -> None:
-        """Drop the callers who have not been seen for a whole window."""
+        """Drop the entries of callers that had no request for a whole window."""
         self._forget_at = now + FORGET_SECONDS
         self._callers = {key: each for key, each in self._callers.items() if each.admitted[-1] > now - self._seconds}
 
 
 class Admission:
-    """Lets requests in, or says why not.
+    """Admits requests, or raises why not.
 
-    `client_limit` counts all requests of a caller, `write_limit` the writes of all callers; both are `off`
-    or a rate. `waiting` tells how many writes wait now, of whom there may be `max_waiting`.
+    `client_limit` counts all requests of one caller, `write_limit` the writes of all callers; each is `off` or a rate.
+    At most `max_waiting` writes may be waiting; `waiting` returns how many are now.
     """
 
     def __init__(
@@ -103,8 +104,8 @@ class Admission:
         self._waiting = waiting
 
     def admit(self, client: str, is_write: bool) -> tuple[Quota, ...]:
-        """Count a request; returns what is left of each quota. Raises `OverLimit` and `Overloaded`."""
-        # A caller's own limit comes first: what it refuses takes nothing from what all callers share.
+        """Admit a request and return what is left of each quota. Raises `OverLimit` and `Overloaded`."""
+        # The caller's own limit is checked first: a request that it refuses uses nothing of the shared limit.
         quotas = () if self._clients is None else (self._clients.admit(client),)
         if not is_write:
             return quotas

@@ -1,8 +1,9 @@
-"""HTTP/1.1 connections that cost less than Tornado's: see DECISIONS.md for what each part of this is worth.
+"""HTTP/1.1 connections that cost less than Tornado's (docs/performance.md has what each part is worth).
 
-Nearly all requests are plain: a short head, which on one connection is often the same time and again, and at most a
-short body that says how long it is. `Connection` reads those, and gives them to a delegate as Tornado's own would.
-Whoever sends anything else, well-formed or not, is from then on served by Tornado.
+Nearly all requests are plain: a short head, often identical to the one before it on the connection, and a short body
+of declared length, or none. `Connection` parses those and passes them to a delegate, as Tornado's own connection
+does. When anything else arrives, well-formed or not, the connection is handed over to Tornado for the rest of its
+life.
 """
 
 import asyncio
@@ -35,16 +36,16 @@ RECEIVE_SECONDS = 10.0
 REAP_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 BACKLOG = 128
-MOST_HEAD = 4 * 1024
-MOST_BODY = 64 * 1024
-MOST_HEADS = 256  # remembered: some megabytes, were all of them as long as they may be
+MAX_HEAD = 4 * 1024
+MAX_BODY = 64 * 1024
+CACHED_HEADS = 256  # a few megabytes, if all have the maximum length
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 WITHOUT_BODY = {204, 304}
 
 
 class SharedHeaders(HTTPHeaders):
-    """Those of all requests whose heads are equal: nobody may change them, and what follows from them can be kept."""
+    """Immutable headers shared by requests with identical heads; hashed by identity, so results can be memoised."""
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -58,13 +59,13 @@ class Head(NamedTuple):
     length: int
 
 
-@functools.lru_cache(MOST_HEADS)
+@functools.lru_cache(CACHED_HEADS)
 def plain(head: bytes) -> Head | None:
-    """Read the head of a request, less the empty line that ends it; None if it is for Tornado to answer, or to refuse.
+    """Parse a request's head, without its final empty line; None if the request is not plain, and so Tornado's.
 
-    Tornado's functions read it. Equal heads are read once.
+    Tornado's own functions parse it. The result for identical heads is cached.
     """
-    if head.count(b"\n") != head.count(b"\r\n"):  # Tornado allows other ends of lines, and so of heads
+    if head.count(b"\n") != head.count(b"\r\n"):  # Tornado also accepts bare line feeds
         return None
     first, _, lines = head.decode("latin-1").partition("\r\n")
     try:
@@ -79,48 +80,48 @@ def plain(head: bytes) -> Head | None:
         and "Transfer-Encoding" not in headers
         and "Expect" not in headers
         and re.fullmatch("[0-9]{1,9}", length) is not None
-        and int(length) <= MOST_BODY
+        and int(length) <= MAX_BODY
     )
     return Head(start_line, headers, int(length)) if is_plain else None
 
 
-class Caller(NamedTuple):
-    """Who is at the other end, in the words of Tornado's requests."""
+class RequestContext(NamedTuple):
+    """The peer's address and the protocol, under the names that Tornado's requests expect."""
 
     remote_ip: str
     protocol: str = "http"
 
 
 class Connection(asyncio.Protocol):
-    """Reads plain requests, and gives each to a delegate when it has come and the one before it is answered."""
+    """Parses plain requests; passes each to the delegate when it is complete and the one before it is answered."""
 
     transport: asyncio.Transport
 
     def __init__(self, server: "Server") -> None:
-        self.closes_at = math.inf  # unless what is awaited comes before
+        self.closes_at = math.inf  # deadline for what is awaited, on the monotonic clock
         self._server = server
         self._received = b""
-        self._head: Head | None = None  # of the request whose body is to come
-        self._answer: Answer | None = None  # which is being made
+        self._head: Head | None = None  # of the request whose body has not arrived yet
+        self._answer: Answer | None = None  # to the request that is being answered
         self._unsent: list[tuple[bytes, Callable[[], None]]] = []
-        self._untaken: list[Callable[[], None]] = []  # whom to tell when the caller has taken what was sent
-        self._is_choked = False  # because the caller does not take it
-        self._is_paused = False
-        self._has_ended = False  # the caller sends no more
+        self._flush_callbacks: list[Callable[[], None]] = []  # called when the peer has taken what was written
+        self._write_is_blocked = False  # the transport's buffer is full: the peer does not read
+        self._read_is_paused = False
+        self._peer_has_finished = False  # half-closed: the peer sends no more
         self._for_tornado: socket.socket | None = None
 
-    def write_soon(self, data: bytes, taken: Callable[[], None]) -> None:
-        """Write in the event loop's next turn, after what this turn writes soon on other connections is made.
+    def write_soon(self, data: bytes, flushed: Callable[[], None]) -> None:
+        """Queue the bytes; they are flushed in the next loop iteration, batched across connections.
 
-        Who waits for an answer is woken when it comes: sent one by one, each costs a wake-up, which is more than
-        what it takes to make it. `taken` is called when no more than a little of it waits, or the caller has gone.
+        Every write wakes the peer's process, which costs more than making the answer; batched, the wake-ups coincide.
+        `flushed` is called when the transport's buffer is below its limit, or the connection is lost.
         """
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._write_and_serve)
-        self._unsent.append((data, taken))
+        self._unsent.append((data, flushed))
 
     def answered(self, is_last: bool) -> None:
-        """Go on to the next request, or close the connection."""
+        """End the current exchange: go on to the next request, or close the connection."""
         self._answer = None
         if is_last:
             self.close()
@@ -128,16 +129,16 @@ class Connection(asyncio.Protocol):
             self._serve()
 
     def close(self) -> None:
-        """Close the connection when all that was to be written is."""
+        """Close the connection after everything queued has been written."""
         self._write()
         self.transport.close()
 
-    # What the transport calls.
+    # Callbacks of the transport (asyncio.Protocol).
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.address = transport.get_extra_info("peername") or ("", 0)
-        self.caller = Caller(self.address[0])
+        self.context = RequestContext(self.address[0])
         self._server.opened(self)
         self._read_on(IDLE_SECONDS)
 
@@ -145,48 +146,50 @@ class Connection(asyncio.Protocol):
         self._received += data
         if self._is_free():
             self._serve()
-        else:  # who asks on without having its answer waits for that
-            self._is_paused = True
+        else:  # a pipelined request waits until the one before it is answered
+            self._read_is_paused = True
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        self._has_ended = True
+        self._peer_has_finished = True
         self._serve()
-        return True  # who has asked all it wants to ask is answered, and then the connection is closed
+        return True  # keep the transport open: the requests that have arrived are still answered
 
     def pause_writing(self) -> None:
-        self._is_choked = True
+        self._write_is_blocked = True
 
     def resume_writing(self) -> None:
-        self._is_choked = False
-        self._tell_taken()
+        self._write_is_blocked = False
+        self._call_flush_callbacks()
         self._serve()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_choked = False
+        self._write_is_blocked = False
         self._write()
         self._server.lost(self)
         if self._for_tornado is not None:
-            self._server.handle_stream(Begun(self._for_tornado, self._received), self.address)
+            self._server.handle_stream(PrereadStream(self._for_tornado, self._received), self.address)
 
-    # What it does.
+    # Parsing and dispatching.
 
     def _is_free(self) -> bool:
-        """Whether the next request may be answered: the one before it is, and its answer is sent."""
-        return self._answer is None and not self._unsent and not self._is_choked and not self.transport.is_closing()
+        """Whether the next request may be dispatched: the one before it is answered, and the answer is written."""
+        return (
+            self._answer is None and not self._unsent and not self._write_is_blocked and not self.transport.is_closing()
+        )
 
     def _serve(self) -> None:
-        """Give on the next request, if it has come."""
+        """Dispatch the next request if it has arrived completely, else wait for more bytes."""
         if not self._is_free():
             return
         if self._head is None:
             lines, ended, rest = self._received.partition(b"\r\n\r\n")
-            if not ended and len(lines) < MOST_HEAD and END_OF_HEAD.search(lines) is None:
+            if not ended and len(lines) < MAX_HEAD and END_OF_HEAD.search(lines) is None:
                 self._read_on(IDLE_SECONDS)
                 return
-            self._head = plain(lines) if ended and len(lines) + len(ended) <= MOST_HEAD else None
+            self._head = plain(lines) if ended and len(lines) + len(ended) <= MAX_HEAD else None
             if self._head is None:
-                self._leave_to_tornado()
+                self._hand_over_to_tornado()
                 return
             self._received = rest
             self.closes_at = math.inf
@@ -196,32 +199,32 @@ class Connection(asyncio.Protocol):
         head, self._head = self._head, None
         body, self._received = self._received[: head.length], self._received[head.length :]
         self.closes_at = math.inf
-        self._give(head, body)
+        self._dispatch(head, body)
 
-    def _give(self, head: Head, body: bytes) -> None:
+    def _dispatch(self, head: Head, body: bytes) -> None:
         self._answer = Answer(self)
         request = self._server.delegate.start_request(self, self._answer)
         try:
             waiting = request.headers_received(head.start_line, head.headers)
-            assert waiting is None, "who takes bodies in pieces has to take them from Tornado"
+            assert waiting is None, "a delegate that reads bodies asynchronously needs Tornado's own connection"
             if body:
                 request.data_received(body)
             request.finish()
-        except HTTPInputError:  # Tornado's application looks at the Host, for one
+        except HTTPInputError:  # raised by Tornado's application, for a bad Host for example
             self.write_soon(BAD_REQUEST, lambda: None)
             self.close()
-        except Exception:  # a bug, of which the caller hears no more than that
+        except Exception:  # a bug: all that the caller can be told is that the connection ends
             logging.exception("Uncaught exception: %s %s", head.start_line.method, head.start_line.path)
             self.transport.abort()
 
     def _read_on(self, seconds: float) -> None:
-        """Wait for more, but no longer than `seconds` from when this wait began."""
-        if self._has_ended:
+        """Wait for more bytes, until `seconds` after this wait began; close if the peer has finished."""
+        if self._peer_has_finished:
             self.close()
             return
         self.closes_at = min(self.closes_at, time.monotonic() + seconds)
-        if self._is_paused:
-            self._is_paused = False
+        if self._read_is_paused:
+            self._read_is_paused = False
             self.transport.resume_reading()
 
     def _write_and_serve(self) -> None:
@@ -229,32 +232,32 @@ class Connection(asyncio.Protocol):
         self._serve()
 
     def _write(self) -> None:
-        """Write what was to be written soon."""
+        """Pass the queued bytes to the transport."""
         unsent, self._unsent = self._unsent, []
-        for data, taken in unsent:
+        for data, flushed in unsent:
             if not self.transport.is_closing():
                 self.transport.write(data)
-            self._untaken.append(taken)
-        if not self._is_choked:
-            self._tell_taken()
+            self._flush_callbacks.append(flushed)
+        if not self._write_is_blocked:
+            self._call_flush_callbacks()
 
-    def _tell_taken(self) -> None:
-        untaken, self._untaken = self._untaken, []
-        for taken in untaken:
-            taken()
+    def _call_flush_callbacks(self) -> None:
+        callbacks, self._flush_callbacks = self._flush_callbacks, []
+        for flushed in callbacks:
+            flushed()
 
-    def _leave_to_tornado(self) -> None:
-        """Let Tornado read what has come again, and all that follows, when the transport has sent all it had to."""
+    def _hand_over_to_tornado(self) -> None:
+        """Close this transport but not the socket; Tornado gets that, and the bytes read so far, when it is closed."""
         self.closes_at = math.inf
         self._for_tornado = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
         self.transport.close()
 
 
 class Answer(HTTPConnection):
-    """Takes the answer to one request."""
+    """The answer to one request, as Tornado's handlers and the fast path write it."""
 
     def __init__(self, connection: Connection) -> None:
-        self.context = connection.caller
+        self.context = connection.context
         self._connection = connection
         self._is_last = False
 
@@ -263,7 +266,7 @@ class Answer(HTTPConnection):
     ) -> "asyncio.Future[None]":
         assert isinstance(start_line, ResponseStartLine)
         if "Content-Length" not in headers and start_line.code not in WITHOUT_BODY:
-            headers["Connection"] = "close"  # which is how the caller knows where the body ends
+            headers["Connection"] = "close"  # the end of the connection marks the end of the body
         self._is_last = headers.get("Connection", "").lower() == "close"
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
@@ -272,24 +275,24 @@ class Answer(HTTPConnection):
         return self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (chunk or b""))
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
-        taken = asyncio.get_running_loop().create_future()
-        self._connection.write_soon(chunk, lambda: None if taken.done() else taken.set_result(None))
-        return taken
+        flushed = asyncio.get_running_loop().create_future()
+        self._connection.write_soon(chunk, lambda: None if flushed.done() else flushed.set_result(None))
+        return flushed
 
-    def send(self, answer: bytes, taken: Callable[[], None]) -> None:
-        """Take a whole answer, head and body; `taken` is called when the caller has taken it, or has gone."""
-        self._connection.write_soon(answer, taken)
+    def send(self, answer: bytes, flushed: Callable[[], None]) -> None:
+        """Send a whole answer, head and body; `flushed` is called as in `Connection.write_soon`."""
+        self._connection.write_soon(answer, flushed)
         self.finish()
 
     def finish(self) -> None:
         self._connection.answered(self._is_last)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Nothing, although Tornado's handlers ask for it: an answer to a caller who has gone is thrown away."""
+        """Ignored: handlers are not told that a peer has gone, their answers are discarded."""
 
 
-class Begun(IOStream):
-    """What comes on a connection of which something has been read already."""
+class PrereadStream(IOStream):
+    """A Tornado stream on a socket from which some bytes have been read already: these are read first."""
 
     def __init__(self, socket: socket.socket, received: bytes) -> None:
         super().__init__(socket)
@@ -304,7 +307,7 @@ class Begun(IOStream):
 
 
 class Server(HTTPServer):
-    """Gives plain requests to `delegate`. Whoever sends others is Tornado's, and answered by `application`."""
+    """Passes plain requests to `delegate`; connections with other requests are served by Tornado's `application`."""
 
     def initialize(  # type: ignore[override]  # Tornado's `Configurable` calls it with what the class is called with
         self, delegate: HTTPServerConnectionDelegate, application: Application, **limits: Any
@@ -316,7 +319,7 @@ class Server(HTTPServer):
         self._none_left = asyncio.Event()
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections. In the place of `add_sockets`."""
+        """Accept connections on `sockets`. Used instead of Tornado's `add_sockets`."""
         loop = asyncio.get_running_loop()
         for each in sockets:
             self._listening.append(await loop.create_server(lambda: Connection(self), sock=each, backlog=BACKLOG))
@@ -327,20 +330,20 @@ class Server(HTTPServer):
         super().stop()
 
     def opened(self, connection: Connection) -> None:
-        """Remember a connection until it is `lost`."""
+        """Register an open connection."""
         self.connections.add(connection)
         self._none_left.clear()
 
     def lost(self, connection: Connection) -> None:
-        """Forget a connection that has ended, or is left to Tornado."""
+        """Unregister a connection that is closed, or was handed over to Tornado."""
         self.connections.discard(connection)
         if not self.connections:
             self._none_left.set()
 
-    async def reap(self) -> None:
-        """Close the connections on which nothing comes, for ever.
+    async def run(self) -> None:
+        """Close the connections whose time is over, for ever.
 
-        That is one look at all of them a second: Tornado would set and clear a timer for each request.
+        All are looked at once a second. Tornado would set and clear a timer for each request.
         """
         while True:
             await asyncio.sleep(REAP_SECONDS)

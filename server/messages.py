@@ -1,11 +1,12 @@
 """The core: what a message is, and what can be done with messages. Knows no HTTP and no database.
 
 MessageError
+├── Invalid              what was given is no message, or no command
 ├── NoSuchMessage        nothing has that id
 ├── UnknownReply         the message that is answered does not exist
 ├── KeyReused            an idempotency key came back with another message
-├── OverLimit            more was asked for than is admitted
-├── Overloaded           too much is waiting already
+├── OverLimit            a rate limit was exceeded
+├── Overloaded           too many writes are waiting already
 └── StoreUnavailable     the database cannot be reached
 """
 
@@ -32,6 +33,14 @@ Source = Literal["api", "sms", "slack"]
 
 class MessageError(Exception):
     """Anything this service refuses or cannot do."""
+
+
+class Invalid(MessageError):
+    """What a caller gave is not valid. `errors` are pairs of a field and what to do about it."""
+
+    def __init__(self, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
 
 
 class NoSuchMessage(MessageError):
@@ -92,7 +101,7 @@ class NewMessage(BaseModel):
     reply_to: Annotated[str, Field(pattern=ID_PATTERN)] | None = None
 
     def fingerprint(self) -> str:
-        """The same for equal messages, and for no others."""
+        """A digest (32 hex digits) that equal messages share, to recognise a repeated request."""
         return hashlib.blake2b(self.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
@@ -114,7 +123,7 @@ class Message:
 
 
 def masked(number: str) -> str:
-    """A phone number with most of its digits hidden: who knows it can still tell whose it is."""
+    """Hide all but the last digits of a phone number, so that only those who know it can recognise it."""
     digits = sum(each.isdecimal() for each in number)
     hidden = digits - (4 if digits > 7 else 1)
     return re.sub(r"\d", "\N{BULLET}", number, count=hidden) if hidden > 0 else number
@@ -129,13 +138,13 @@ class Write:
     dedupe: str | None
 
 
-# What became of a write: the message, and whether it was there before; or why it was refused.
+# The result of a write: the message, and whether it had been stored before; or the error to raise.
 Outcome = tuple[Message, bool] | Exception
 
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A number that was given out and will never belong to a message: its writer died, or stored nothing."""
+    """A sequence number that no message will ever have, because its writer died or stored nothing."""
 
     seq: int
 
@@ -145,9 +154,9 @@ Entry = Message | Void
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between messages: below the number `before`, or below the unnumbered message `before_id`.
+    """Where a page begins: below the number `before`, or below the unnumbered message `before_id`.
 
-    `floor` is the lowest number that is wanted at all, or None.
+    `floor` is the lowest number to include, or None for no bound.
     """
 
     before: int | None = None
@@ -157,33 +166,33 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some messages, where the next page begins (None: nowhere), and the newest number a reader may trust.
+    """A page of a list, the position of the next page (None at the end), and how far the list is complete.
 
-    Every message numbered up to `newest` is stored or will never be: who continues after `newest` sees
-    everything else exactly once.
+    Every number up to `up_to` belongs to a stored message or is void, so a reader who continues after `up_to` sees
+    every other message exactly once.
     """
 
     messages: list[Message]
     next: Position | None
-    newest: int
+    up_to: int
 
     def first(self, limit: int) -> "Page":
-        """The same page, cut to its `limit` first messages."""
+        """This page, shortened to its first `limit` messages."""
         if len(self.messages) <= limit:
             return self
         last = self.messages[limit - 1]
         below = Position(before_id=last.id) if last.seq is None else Position(before=last.seq)
-        return Page(self.messages[:limit], below, self.newest)
+        return Page(self.messages[:limit], below, self.up_to)
 
 
 class Messages(Protocol):
-    """Where messages are kept. Every method raises `StoreUnavailable` when the database is away."""
+    """The repository of messages. Every method raises `StoreUnavailable` when the database does not answer."""
 
     async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
-        """Store messages durably under the next numbers; returns what became of each.
+        """Store messages durably under the next sequence numbers; return one outcome for each write.
 
-        Of all writes with the same `dedupe` key one stores its message and the others get that one, or
-        `KeyReused` if theirs differs. `known_complete` is remembered for processes that start later.
+        Of several writes with the same `dedupe` key, the first stores its message; the others get that message, or
+        `KeyReused` if theirs differs. `known_complete` is stored for processes that start later.
         """
 
     async def get(self, id: str) -> Message | None:
@@ -196,7 +205,7 @@ class Messages(Protocol):
         """The `limit` entries above `seq`, lowest number first."""
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        """The numbers of those entries only."""
+        """The sequence numbers of the `limit` entries above `seq`, lowest first."""
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         """The `limit` first replies to a message that are numbered above `after`, and not above `up_to`."""
@@ -205,51 +214,57 @@ class Messages(Protocol):
         """The lowest number of a message created at or after `since`, or None."""
 
     async def make_void(self, numbers: Iterable[int]) -> None:
-        """Give up those of `numbers` that hold nothing yet: no message can take them any more."""
+        """Mark those of `numbers` that have no entry yet as void, so that no message can take them any more."""
 
     async def known_complete(self) -> int:
-        """What `add` was last told of it."""
+        """The highest `known_complete` that `add` was ever given; 0 in a new database."""
 
     def changes(self) -> AsyncGenerator[Entry | None]:
-        """What other processes store, as they store it; None now and then when they do not.
+        """Entries that other processes store, as a stream; None now and then while there are none.
 
-        Everything stored after the first item was given is given. Ends only by `StoreUnavailable`.
+        No entry stored after the first item was yielded is left out. Ends only by raising `StoreUnavailable`.
         """
 
-    async def add_visit(self) -> None:
-        """Remember that somebody asked for the front page."""
+    async def add_visit(self) -> int:
+        """Store a visit to the front page; return how many are stored."""
 
     async def data_version(self) -> int:
-        """The number of the last migration that the database has had; 0 if it has had none."""
+        """The number of the last migration applied to the database; 0 if none was."""
 
     async def ping(self) -> None:
         """Return if the database answers."""
 
 
 class Reader(Protocol):
-    """Where reads of the newest messages come from."""
+    """Reads of the most recent messages: a cache, or the database itself."""
 
-    async def newest(self, limit: int, seen: int) -> Page:
+    async def recent(self, limit: int, seen: int) -> Page:
         """The `limit` newest messages, newest first, from a state that includes number `seen`."""
 
-    def kept(self, limit: int, seen: int) -> Page | None:
-        """The same if it is in memory, else None. As long as nothing changes, the same object each time."""
+    def cached(self, limit: int, seen: int) -> Page | None:
+        """Return the cached page, or None. The object's identity is stable until the cache is invalidated."""
 
-    def written(self, message: Message) -> None:
-        """Learn that this process has stored `message`."""
+    def note_stored(self, message: Message) -> None:
+        """Update the cache: this process has stored `message`."""
+
+    async def warm_up(self) -> None:
+        """Return when the first reads can be answered from memory; at once if there is no cache to fill."""
+
+    async def run(self) -> None:
+        """Keep the cache current for as long as the service runs; return at once if nothing has to be done."""
 
 
 class Writer(Protocol):
-    """How messages get into the store."""
+    """The way into the store. `waiting` is the number of writes that wait for the database now."""
 
     waiting: int
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
-        """Store a message; when this returns, it is durable. The second value tells a message stored before."""
+        """Store a message durably; return it, and whether it had been stored before."""
 
 
-class Order(Protocol):
-    """All other reads of lists: see `server.timeline`."""
+class PagedReads(Protocol):
+    """Gap-free paged reads in `seq` order. `complete` is the number below which none is missing."""
 
     complete: int
 
@@ -266,7 +281,7 @@ class Order(Protocol):
         """The `limit` replies to a message that follow number `after`, oldest first."""
 
     async def catch_up(self, seen: int) -> None:
-        """Return when reads include number `seen`."""
+        """Extend `complete` to what is stored; return when it includes number `seen`."""
 
 
 class MessageService:
@@ -275,9 +290,9 @@ class MessageService:
     Reads take `seen`, the highest number that the caller has met: what they return includes it.
     """
 
-    def __init__(self, messages: Messages, order: Order, reader: Reader, writer: Writer) -> None:
+    def __init__(self, messages: Messages, paged: PagedReads, reader: Reader, writer: Writer) -> None:
         self._messages = messages
-        self._order = order
+        self._paged = paged
         self._reader = reader
         self._writer = writer
 
@@ -287,48 +302,48 @@ class MessageService:
         return self._writer.waiting
 
     @property
-    def newest(self) -> int:
-        """The number up to which this process knows all messages."""
-        return self._order.complete
+    def complete(self) -> int:
+        """The sequence number up to which this process knows of all messages."""
+        return self._paged.complete
 
     async def post(self, new: NewMessage, source: Source = "api", dedupe: str | None = None) -> tuple[Message, bool]:
-        """Store a message; when this returns, it is durable. The second value tells a message stored before.
+        """Store a message durably; return it, and whether it had been stored before.
 
         Posts with the same `dedupe` key store one message, and all return it. Raises `UnknownReply`,
         and `KeyReused` if the key came with another message before.
         """
         if new.reply_to is not None and await self._messages.get(new.reply_to) is None:
             raise UnknownReply(f"there is no message {new.reply_to} to reply to")
-        message, replayed = await self._writer.add(Write(new, source, dedupe), self._order.complete)
+        message, replayed = await self._writer.add(Write(new, source, dedupe), self._paged.complete)
         if not replayed:
-            self._reader.written(message)
+            self._reader.note_stored(message)
         return message, replayed
 
     async def recent(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
-        """The `limit` newest messages, newest first."""
-        return await self._reader.newest(limit, seen)
+        """The most recent `limit` messages, newest first."""
+        return await self._reader.recent(limit, seen)
 
-    def recent_kept(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page | None:
-        """The same if it is in memory, else None."""
-        return self._reader.kept(limit, seen)
+    def recent_cached(self, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page | None:
+        """What `recent` returns if it is cached, else None. The object's identity is stable until a change."""
+        return self._reader.cached(limit, seen)
 
     async def older(self, position: Position, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
         """The `limit` messages below a page's `next`, newest first."""
-        if self._order.complete < seen:
-            await self._order.catch_up(seen)
-        return await self._order.page(position, limit)
+        if self._paged.complete < seen:
+            await self._paged.catch_up(seen)
+        return await self._paged.page(position, limit)
 
     async def since(
         self, since: datetime, limit: int = DEFAULT_LIMIT, seen: int = 0, below: Position | None = None
     ) -> Page:
         """The `limit` newest messages created at or after `since`, newest first; or those `below` a page's `next`."""
-        await self._order.catch_up(seen)
-        floor = await self._order.floor(since)
+        await self._paged.catch_up(seen)
+        floor = await self._paged.floor(since)
         below = below or Position()
         if floor is None or below.before_id is not None:
-            return Page([], None, self._order.complete)
+            return Page([], None, self._paged.complete)
         highest_floor = floor if below.floor is None else max(floor, below.floor)
-        return await self._order.page(Position(below.before, None, highest_floor), limit)
+        return await self._paged.page(Position(below.before, None, highest_floor), limit)
 
     async def after(
         self,
@@ -338,15 +353,15 @@ class MessageService:
         since: datetime | None = None,
         below: Position | None = None,
     ) -> Page:
-        """The `limit` messages that came after a page's `newest`, oldest first; of those `since` and `below` only."""
-        await self._order.catch_up(seen)
+        """The `limit` messages that follow a page's `up_to`, oldest first; only those `since` and `below`, if given."""
+        await self._paged.catch_up(seen)
         if since is not None:
-            floor = await self._order.floor(since)
+            floor = await self._paged.floor(since)
             if floor is None:
                 return Page([], None, seq)
             seq = max(seq, floor - 1)
         ceiling = None if below is None else below.before if below.before is not None else 0
-        return await self._order.after(seq, limit, ceiling)
+        return await self._paged.after(seq, limit, ceiling)
 
     async def get(self, id: str) -> Message:
         """The message with that id. Raises `NoSuchMessage`."""
@@ -357,15 +372,15 @@ class MessageService:
 
     async def replies(self, id: str, after: int = 0, limit: int = MAX_REPLIES, seen: int = 0) -> Page:
         """The `limit` direct replies to a message that follow number `after`, oldest first."""
-        await self._order.catch_up(seen)
-        return await self._order.replies(id, after, limit)
+        await self._paged.catch_up(seen)
+        return await self._paged.replies(id, after, limit)
 
-    async def visit(self) -> None:
-        """Remember that somebody asked for the front page."""
-        await self._messages.add_visit()
+    async def visit(self) -> int:
+        """Store a visit to the front page; return how many are stored, this one included."""
+        return await self._messages.add_visit()
 
     async def check(self) -> int:
-        """The data version of the database, if it answers within READY_SECONDS, else raises `StoreUnavailable`."""
+        """The data version of the database. Raises `StoreUnavailable` if it takes longer than READY_SECONDS."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self._messages.ping()

@@ -1,4 +1,4 @@
-"""Every knob of the service, once: its flag, its LAB_ variable, its default and what it accepts."""
+"""The settings of the service: for each its flag, its LAB_ variable, its default and what it accepts."""
 
 import ipaddress
 import os
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Rate(click.ParamType[str]):
-    """A rate such as `500/second`, or `off`. Kept as text; `limits.parse` reads it where it is used."""
+    """A rate such as `500/second`, or `off`, as text; `limits.parse` parses it where it is used."""
 
     name = "off|N/second"
 
@@ -83,7 +83,7 @@ class Secret(click.ParamType[str]):
 
 
 class Url(click.ParamType[str]):
-    """The address of a service: a scheme, a host, and what else stands before the paths."""
+    """The base URL of a service: http or https, a host, and what precedes the paths."""
 
     name = "url"
 
@@ -100,7 +100,7 @@ class Url(click.ParamType[str]):
 
 
 class Switch(click.ParamType[str]):
-    """`on` or `off`, and the other words for them."""
+    """`on` or `off`, or another word for a boolean that click accepts."""
 
     name = "on|off"
 
@@ -128,7 +128,7 @@ class DatabaseAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run of the service was asked to do. The defaults are the best configuration."""
+    """The settings of one run of the service. The defaults are the best configuration."""
 
     address: str = knob("127.0.0.1", "Address to listen on.", Address())
     port: int = knob(8000, "Port to listen on; 0 picks a free one.", click.IntRange(0, 65535))

@@ -183,9 +183,10 @@ class Store:
                     yield None if change is None else self._entry(change["fullDocument"])
         raise StoreUnavailable("messages were deleted: what is known of them has to be read again")
 
-    async def add_visit(self) -> None:
+    async def add_visit(self) -> int:
         with Phase("db"), _errors_translated():
             await self._visits.insert_one({"at": datetime.now(UTC)})
+            return int(await self._visits.estimated_document_count())
 
     async def data_version(self) -> int:
         with Phase("db"), _errors_translated():

@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests."""
+"""End background tasks."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ AGAIN_SECONDS = 0.2
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel `tasks` until they have ended: PyMongo loses a cancellation now and then, while it reads an answer."""
+    """Cancel `tasks` and return when they have ended. Repeats it, because PyMongo sometimes swallows a cancellation."""
     left = set(tasks)
     while left:
         for task in left:
@@ -15,4 +15,4 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
         _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # asked for, or its loss would be logged
+            task.exception()  # retrieved, or asyncio would log that it never was

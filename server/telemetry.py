@@ -1,4 +1,4 @@
-"""What the service tells about itself: time spent by phase, metrics for Prometheus, a log line a request."""
+"""Telemetry: time by phase for Server-Timing, Prometheus metrics, and JSON logs."""
 
 import asyncio
 import functools
@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
 from contextvars import ContextVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
@@ -19,14 +18,14 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 def start_phases() -> dict[str, float]:
-    """Begin to count for this request; the returned dict maps a phase to the seconds spent in it."""
+    """Start timing the phases of the current request; the returned dict maps a phase to its seconds so far."""
     phases: dict[str, float] = {}
     _phases.set(phases)
     return phases
 
 
 class Phase:
-    """Count the time of this block to the phase `name` of the request being answered, if there is one."""
+    """A context manager that adds the block's duration to the phase `name` of the current request, if there is one."""
 
     __slots__ = ("_name", "_start")
 
@@ -43,7 +42,7 @@ class Phase:
 
 
 class InFlight:
-    """The requests being answered now."""
+    """Counts the requests that are being answered, and waits until there are none."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,22 +55,22 @@ class InFlight:
         self._none.clear()
 
     def leave(self) -> None:
-        """Count a request that is answered, or whose caller has gone."""
+        """Stop counting a request: it is answered, or its caller has gone."""
         self.count -= 1
         if self.count == 0:
             self._none.set()
 
     async def none_left(self) -> None:
-        """Return when nothing is being answered."""
+        """Return when no request is being answered."""
         await self._none.wait()
 
 
 class Metrics:
-    """The numbers behind `/metrics`. Durations are in seconds."""
+    """The Prometheus metrics of this process. Durations are in seconds."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, in_flight: InFlight, waiting: Callable[[], int]) -> None:
+    def __init__(self, in_flight: InFlight) -> None:
         self.registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self.duration = Histogram(
@@ -80,7 +79,7 @@ class Metrics:
         self.database = Counter(
             "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
         )
-        # They would look themselves up under a lock each time.
+        # `labels` takes a lock at each call, so its results are cached.
         self._duration_of = functools.cache(self.duration.labels)
         self._database_of = functools.cache(self.database.labels)
         self.connection_wait = Summary(
@@ -89,10 +88,7 @@ class Metrics:
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)
         self.waiting = Gauge("writes_waiting", "Writes waiting for the database now.", registry=self.registry)
-        self.waiting.set_function(waiting)
-        worker = Gauge(
-            "worker_pid", "The process that counted all this: others have their own.", registry=self.registry
-        )
+        worker = Gauge("worker_pid", "The process id of the worker whose metrics these are.", registry=self.registry)
         worker.set(os.getpid())
         self.loop_lag = Histogram(
             "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=BUCKETS, registry=self.registry
@@ -106,11 +102,11 @@ class Metrics:
             self._database_of(route).inc(database)
 
     def text(self) -> bytes:
-        """Everything, in the Prometheus text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     async def watch_event_loop(self, interval: float = 0.1) -> None:
-        """Measure, for ever, how late a timer of `interval` seconds fires: time in which nobody was served."""
+        """Measure, for ever, how late a timer of `interval` seconds fires: the event loop was blocked for that long."""
         while True:
             due = time.perf_counter() + interval
             await asyncio.sleep(interval)
@@ -118,7 +114,7 @@ class Metrics:
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one JSON object. What is passed as `extra={"fields": {...}}` is added to it."""
+    """Formats a log record as one JSON object, with the fields passed as `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         time_ = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
@@ -133,7 +129,7 @@ requests = logging.getLogger("server.requests")
 
 
 def log_to_stderr(access_log: bool) -> None:
-    """Send every log record to stderr as JSON lines; requests only if `access_log`."""
+    """Log to stderr as JSON lines; requests are logged only with `access_log`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,15 +1,15 @@
-"""The messages in one order that every reader can trust, although many processes write at once.
+"""Reads in sequence order that never skip a message, although many processes write at once.
 
-Each message has a number, given out one after the other, so that "what came after number 41" has one
-answer. But numbers are taken before messages are stored: a writer may hold 42 while 43 is there
-already. A reader who was given 43 and went on from there would never see 42. So nothing is shown above
-the first number that is missing; `complete` is the last number below it.
+Each message has a sequence number, allocated from a counter, so "what came after number 41" has one answer. But a
+number is allocated before its message is stored: a writer may still hold 42 when 43 is stored already. A reader who
+was shown 43 and continued from there would never see 42. So nothing is shown above the first missing number;
+`complete` is the last number below it.
 
-A number stays missing for as long as its writer takes, some milliseconds, or for ever if the writer
-died. No clock can tell the two apart for certain. So after GAP_SECONDS the number is made void: an
-entry is stored under it that is no message. Numbers are unique in the database, so a writer that was
-only slow finds its number taken, and takes a new one. Whoever acts first wins; nothing is ever skipped
-by guess, and GAP_SECONDS may be any length: too short costs a writer a retry, too long makes readers wait.
+A number stays missing while its writer works, for some milliseconds, or for ever if the writer died. No clock can
+tell the two apart. So after GAP_SECONDS the number is made void: an entry is stored under it that is no message.
+Numbers are unique in the database, so a writer that was only slow finds its number taken and allocates a new one.
+Whichever comes first wins, and no message is ever skipped by a guess. GAP_SECONDS may have any value: a short one
+costs slow writers a retry, a long one makes readers wait behind a dead writer.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ BATCH = 1000
 
 
 class Timeline:
-    """Reads that never show a message while an earlier one may still appear. One for each process.
+    """Gap-free paged reads, straight from the database. One instance in each process.
 
-    They show what is `complete`; only `newest` extends that by itself, for the others `catch_up` does.
+    Reads show numbers up to `complete`. `recent` extends `complete` by itself; before the others, call `catch_up`.
     """
 
     def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,27 +38,33 @@ class Timeline:
         self.complete = 0
 
     async def start(self) -> None:
-        """Learn from the database how far the order was complete before this process began."""
+        """Initialise `complete` from the database. Raises `StoreUnavailable`."""
         self.complete = await self._messages.known_complete()
 
-    def kept(self, limit: int, seen: int) -> Page | None:
-        """Nothing is kept here: see `server.recent`."""
+    def cached(self, limit: int, seen: int) -> Page | None:
+        """Return None: this class caches nothing."""
         return None
 
-    def written(self, entry: Entry) -> None:
-        """Learn that `entry` is stored."""
+    def note_stored(self, entry: Entry) -> None:
+        """Extend `complete` if `entry`, which is stored, has the next number."""
         if entry.seq is not None:
             self.complete = _extended(self.complete, [entry.seq])
 
-    # Each read below trusts what was complete before its query began: a query may miss what is stored
-    # while it runs, although another read may have made that complete when it returns.
+    async def warm_up(self) -> None:
+        """Return at once: there is no cache to fill."""
 
-    async def newest(self, limit: int, seen: int = 0) -> Page:
+    async def run(self) -> None:
+        """Return at once: there is no cache to keep current."""
+
+    # Each read below uses the value that `complete` had before its query began. A query may miss what is stored while
+    # it runs, and another read may have extended `complete` past that when the query returns.
+
+    async def recent(self, limit: int, seen: int = 0) -> Page:
         """The `limit` newest messages, newest first, from a state that includes number `seen`."""
         complete = self.complete
         entries = await self._messages.before(Position(), limit + 1)
         numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
-        # In the usual case the page reaches down to what is complete, and so shows what is missing.
+        # Usually the page reaches down to `complete`, and so shows which numbers are missing.
         reaches = len(entries) <= limit or not numbers or numbers[0] <= complete + 1
         if reaches:
             complete = _extended(complete, numbers)
@@ -82,20 +88,20 @@ class Timeline:
         return await self._messages.first_since(since)
 
     async def after(self, seq: int, limit: int, ceiling: int | None = None) -> Page:
-        """The `limit` messages that follow number `seq`, oldest first; go on after the page's `newest`.
+        """The `limit` messages that follow number `seq` and are below `ceiling`, oldest first.
 
-        With a `ceiling` only those below that number.
+        The next call continues after the page's `up_to`.
         """
         last = self.complete if ceiling is None else min(self.complete, ceiling - 1)
         messages: list[Message] = []
-        newest = seq
-        while newest < last and len(messages) < limit:
+        up_to = seq
+        while up_to < last and len(messages) < limit:
             wanted = limit - len(messages)
-            entries = await self._messages.after(newest, wanted)
+            entries = await self._messages.after(up_to, wanted)
             shown = [entry for entry in entries if entry.seq is not None and entry.seq <= last]
             messages += _only_messages(shown)
-            newest = shown[-1].seq or 0 if len(shown) == wanted else last
-        return Page(messages, None, newest)
+            up_to = shown[-1].seq or 0 if len(shown) == wanted else last
+        return Page(messages, None, up_to)
 
     async def replies(self, id: str, after: int, limit: int) -> Page:
         """The `limit` replies to a message that follow number `after`, oldest first."""
@@ -105,7 +111,10 @@ class Timeline:
         return Page(found[:limit], more, complete)
 
     async def catch_up(self, seen: int = 0) -> None:
-        """Extend `complete` to what is stored; if `seen` is above that, wait for what is missing below it."""
+        """Extend `complete` to what is stored; if it stays below `seen`, wait for the missing numbers in between.
+
+        Waits WAIT_SECONDS at most. Numbers that have been missing for GAP_SECONDS are made void.
+        """
         deadline = self._clock() + WAIT_SECONDS
         while numbers := await self._messages.numbers_after(self.complete, BATCH):
             self.complete = _extended(self.complete, numbers)
@@ -121,9 +130,9 @@ class Timeline:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _page(self, entries: list[Entry], position: Position, limit: int, complete: int) -> Page:
-        """A page of what is `complete`, from `entries`, the first below `position`.
+        """A page of messages numbered up to `complete`, of which `entries` are the first below `position`.
 
-        Some of them are void, or too new to be shown: as many more are fetched.
+        More entries are fetched in place of those that are void, or numbered above `complete`.
         """
         asked = limit + 1
         messages: list[Message] = []
@@ -138,7 +147,7 @@ class Timeline:
         return Page(messages[:limit], more, complete)
 
     def _overdue(self, numbers: list[int]) -> bool:
-        """Whether a number is missing below the last of `numbers`, and has been for GAP_SECONDS."""
+        """Whether the first number missing below the last of `numbers` has been missing for GAP_SECONDS."""
         if not numbers or numbers[-1] <= self.complete:
             return False
         missing = self.complete + 1
@@ -148,7 +157,7 @@ class Timeline:
 
 
 def _extended(complete: int, numbers: Iterable[int]) -> int:
-    """`complete`, as far as `numbers`, which ascend, go on from it without a gap."""
+    """The last of the ascending `numbers` that follows `complete` without a gap; `complete` if none does."""
     for number in numbers:
         if number == complete + 1:
             complete = number

@@ -1,7 +1,7 @@
-"""Which version of the data model this service writes, and what it says of a database that has another.
+"""The version of the data model that this service writes, and a warning when the database has an older one.
 
-The service starts on any version: it reads documents of every shape, and writes the newest. But some of
-what it promises needs the indexes of the later ones, so it tells when migrations are pending.
+The service starts on any version: it reads documents of every version, and writes the latest. Some of its promises
+need the indexes of later migrations, so it says when migrations are pending.
 """
 
 import logging
@@ -11,12 +11,12 @@ EXPECTED = 6
 
 
 def pending(applied: int) -> int:
-    """How many steps a database still needs whose highest applied one is number `applied`."""
+    """The number of pending migrations of a database whose last applied migration is number `applied`."""
     return max(0, EXPECTED - applied)
 
 
 def log_pending(applied: int) -> None:
-    """Leave a line in the log if steps are pending."""
+    """Log a warning if migrations are pending."""
     if count := pending(applied):
         logging.warning(
             "%d migrations are pending: the database is at version %d, and %d is expected. Run python -m migrations up",

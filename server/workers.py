@@ -1,7 +1,7 @@
-"""Many processes on one port: started, watched, replaced and stopped by this one.
+"""Worker processes on one port: started, watched, replaced and stopped by this process.
 
-They accept from the same listening socket, so a connection that waits for a worker that dies is taken
-by another. Everything else they share is in the database: each has its own cache, limits and metrics.
+All accept from the same listening socket, so when a worker dies, another accepts the connections that were waiting
+for it. They share nothing else but the database: each worker has its own cache, limits and metrics.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from server.messages import StoreUnavailable
 from server.settings import DatabaseAddress, Settings
 from server.telemetry import log_to_stderr
 
-# A worker that dies as soon as it starts is not started again and again at full speed.
+# The minimum time between two attempts to replace a worker that dies as soon as it starts.
 PAUSE_SECONDS = 1.0
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -34,7 +34,7 @@ SPAWN = multiprocessing.get_context("spawn")
 def serve(
     settings: Settings, database: DatabaseAddress, sockets: list[socket.socket], listening: Callable[[], None]
 ) -> None:
-    """Serve with as many processes as `settings` say, until asked to stop. Raises `StoreUnavailable`."""
+    """Serve with `settings.workers` processes until asked to stop. Raises `StoreUnavailable`."""
     if settings.workers == 1:
         _serve_alone(settings, database, sockets, listening)
     else:
@@ -73,7 +73,7 @@ class _Workers:
             await self._stop()
 
     async def _start(self) -> SpawnProcess:
-        """A worker that serves. Raises `StoreUnavailable` if it cannot."""
+        """Start a worker and return it when it serves. Raises `StoreUnavailable`."""
         settings = replace(self._settings, until_stdin_closes="off")
         ours, theirs = SPAWN.Pipe(duplex=False)
         worker = SPAWN.Process(target=_work, args=(settings, self._database, self._sockets, theirs))
@@ -122,7 +122,7 @@ def _work(
     sockets: list[socket.socket],
     parent: "multiprocessing.connection.Connection[str | None, None]",
 ) -> None:
-    """What a worker does: tells `parent` when it serves (None), or why it cannot."""
+    """Run one worker; send `parent` None when it serves, or the reason why it cannot."""
     _stop_with_parent()
     try:
         _serve_alone(settings, database, sockets, lambda: parent.send(None))
@@ -132,7 +132,7 @@ def _work(
 
 
 def _stop_with_parent() -> None:
-    """Ask this process to stop when its parent has gone, however it went."""
+    """Send this process SIGTERM when its parent ends, for whatever reason."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -155,7 +155,7 @@ async def _ended(worker: SpawnProcess) -> None:
 
 
 def _allow_profiling() -> None:
-    """Let any process of this user trace this one, where Linux lets only parents (ptrace_scope 1)."""
+    """Allow any process of this user to trace this one, on Linux with ptrace_scope 1 (prctl PR_SET_PTRACER)."""
     if sys.platform == "linux":
         import ctypes
 

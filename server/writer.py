@@ -1,13 +1,13 @@
-"""How messages get into the store: each by itself, or many in one commit (group commit).
+"""Writes to the store: one commit for each message, or one for many (group commit).
 
-A commit has a fixed price: two round trips, and waiting until the journal is on disk. Written one by
-one, every message pays it. `GroupCommit` has one batch on its way at a time, and what arrives
-meanwhile is the next batch. No timer decides: without company a message goes at once, and the more
-arrive, the larger the batches and the less each one costs.
+A commit has a fixed cost: two round trips, and waiting for the journal to be on disk. With `Single` every message
+pays it. `GroupCommit` has one batch in flight at a time, and the writes that arrive meanwhile are the next batch.
+There is no timer: a lone write is sent at once, and the more arrive, the larger the batches and the lower the cost
+of each.
 
-Those whose messages were stored together are told together, and come back with their next ones one
-close behind the other. A batch that left with the first of them would leave the others to wait for all
-of a commit. So it leaves when a turn of the event loop has brought nobody else.
+Callers whose messages were committed together get their answers together, and send their next messages shortly one
+after another. A batch that was sent with the first of these would make the others wait for a whole commit. So a batch
+is sent after the first iteration of the event loop in which no write arrived.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from server.messages import Message, Messages, Outcome, Write, Writer
 from server.telemetry import Phase
 
-# A batch is bounded, or one that is slow would be followed by one that is slower.
-MOST_MESSAGES = 500
-MOST_CHARACTERS = 1_000_000
+# Batches are bounded, or a slow one would be followed by a larger and slower one.
+MAX_MESSAGES = 500
+MAX_CHARACTERS = 1_000_000
 
 
 class Single:
@@ -43,18 +43,18 @@ class Single:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A write and, later, what became of it."""
+    """A queued write, and a future for its outcome."""
 
     write: Write
     outcome: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def settle(self, outcome: Outcome) -> None:
-        if not self.outcome.done():  # whoever waited may have gone
+        if not self.outcome.done():  # the caller may have been cancelled
             self.outcome.set_result(outcome)
 
 
 class GroupCommit:
-    """One commit for all messages that arrived while the last one was on its way, or close behind them."""
+    """One commit for all messages that arrived while the last one was in flight, or shortly after it."""
 
     def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
         self._messages = messages
@@ -70,7 +70,7 @@ class GroupCommit:
         self._queue.append(waiting)
         self._known_complete = max(self._known_complete, known_complete)
         if self._committing is None:
-            # A context of its own: the wait is counted once for each message, below, not for whoever came first.
+            # In a new context, so that its time is not charged to the request that came first: each is charged below.
             self._committing = asyncio.create_task(self._commit(), context=contextvars.Context())
         self.waiting += 1
         try:
@@ -82,12 +82,12 @@ class GroupCommit:
     async def _commit(self) -> None:
         try:
             while self._queue:
-                await self._until_nobody_comes()
+                await self._wait_for_stragglers()
                 batch = self._next_batch()
                 began = self._clock()
                 try:
                     outcomes = await self._messages.add([each.write for each in batch], self._known_complete)
-                except Exception as error:  # whatever it is, it belongs to those who wait
+                except Exception as error:  # raised in the callers, which wait for the outcomes
                     outcomes = [error] * len(batch)
                 self._last_took = self._clock() - began
                 for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -95,14 +95,14 @@ class GroupCommit:
         finally:
             self._committing = None
 
-    async def _until_nobody_comes(self) -> None:
-        """Return after the first turn of the event loop in which no write comes.
+    async def _wait_for_stragglers(self) -> None:
+        """Return after the first iteration of the event loop in which no write arrives.
 
-        It takes no longer than the last commit did: to miss a commit and wait for it would cost no more.
+        It waits no longer than the last commit took: to miss a commit costs its callers no more than that.
         """
         until = self._clock() + self._last_took
         waiting = 0
-        while waiting < len(self._queue) < MOST_MESSAGES:
+        while waiting < len(self._queue) < MAX_MESSAGES:
             waiting = len(self._queue)
             await asyncio.sleep(0)
             if self._clock() > until:
@@ -111,16 +111,16 @@ class GroupCommit:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         characters = 0
-        while self._queue and len(batch) < MOST_MESSAGES:
+        while self._queue and len(batch) < MAX_MESSAGES:
             characters += len(self._queue[0].write.new.text)
-            if batch and characters > MOST_CHARACTERS:
+            if batch and characters > MAX_CHARACTERS:
                 break
             batch.append(self._queue.popleft())
         return batch
 
 
-def writer(writes: str, messages: Messages) -> Writer:
-    """The writer that the setting `--writes` names."""
+def writer_for(writes: str, messages: Messages) -> Writer:
+    """The writer that a value of `--writes` names."""
     return GroupCommit(messages) if writes == "grouped" else Single(messages)
 
 

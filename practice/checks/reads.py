@@ -153,7 +153,9 @@ def fresh(server: Server) -> None:
     why="whoever has read the newer ones will not look for it again",
 )
 def whole(server: Server) -> None:
-    none_of(server, "hole", "{text} in the list: it shows newer ones, and was asked for {ago} after that was acknowledged")
+    none_of(
+        server, "hole", "{text} in the list: it shows newer ones, and was asked for {ago} after that was acknowledged"
+    )
 
 
 @check("reads.once", "while others write, no list shows a message twice", why="a cache and a database were added up")

@@ -41,8 +41,8 @@ curl -i localhost:8000/messages -H 'Content-Type: application/json' --data-raw '
     429 Too Many Requests, with the header Retry-After: 1
 
 At half of WRITE_LIMIT for some seconds, nobody is refused. At {TIMES} times WRITE_LIMIT for {SECONDS:g} s, on as many
-connections as it takes, at least {LOW} of WRITE_LIMIT is admitted each second, and at most {HIGH} of it and one second's
-burst; the rest is answered with 429, and all that was admitted is stored. {LATENCY_SHARE:.0%} of the admitted are
+connections as it takes, at least {LOW} of WRITE_LIMIT is admitted each second, and at most {HIGH} of it and a burst of
+one second; the rest is answered with 429, and all that was admitted is stored. {LATENCY_SHARE:.0%} of the admitted are
 answered within {LATENCY_SECONDS:g} s, or {LATENCY_TIMES} times what a write takes without the storm, if that is longer.
 Within {NORMAL_SECONDS:g} s after the storm, writes are admitted as before. Reads are not limited.""",
     limited=True,
@@ -110,7 +110,9 @@ def storm(server: Server) -> Storm:
         seen = Storm(sent, sent[-1][1].begun - sent[0][1].due, example, alone, time.monotonic())
         if others <= BUSY_SHARE or seen.unanswered <= UNANSWERED_SHARE:
             return seen
-    raise NotAsked(f"other programs took {others:.0%} of this machine, and {seen.unanswered:.0%} got no answer: try again")
+    raise NotAsked(
+        f"other programs took {others:.0%} of this machine, and {seen.unanswered:.0%} got no answer: try again"
+    )
 
 
 def _offer(server: Server) -> tuple[list[tuple[str, Sent]], Request]:

@@ -1,1 +1,1 @@
-"""The HTTP edge: the only place that knows requests, answers and status codes."""
+"""HTTP: the only part of the service that knows requests, answers and status codes."""

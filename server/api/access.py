@@ -1,4 +1,4 @@
-"""Who may call: access keys, as `Authorization: Bearer KEY`."""
+"""Authentication by access keys: `Authorization: Bearer KEY`."""
 
 import hmac
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ ANYONE = "anonymous"
 
 
 class Access:
-    """Knows the callers by their keys, `{name: key}`. Without keys everybody may call."""
+    """Identifies callers by their access keys, `{name: key}`. Without any keys, everybody may call."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = {name: key.encode() for name, key in keys.items()}
 
     def caller(self, authorization: str | None) -> str:
-        """The name of who sends this header. Raises `BadRequest` (401) for nobody we know."""
+        """The name of the caller who sent this header. Raises `BadRequest` (401) for an unknown key."""
         if not self._keys:
             return ANYONE
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
             for name, key in self._keys.items():
-                # Takes as long for a key that is nearly right as for any other.
+                # In constant time, so that timing does not reveal how much of a key is right.
                 if hmac.compare_digest(key, given.strip().encode()):
                     return name
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""What every handler does: access, limits, errors as JSON."""
+"""The base class of all handlers: access, limits, body size, JSON answers, and errors as problem+json."""
 
 import functools
 import sys
@@ -12,40 +12,41 @@ from tornado.routing import Matcher
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from server.api import parsing, wire
-from server.api.exchange import Edge, Exchange
+from server.api.exchange import Dependencies, Exchange
 from server.api.problems import STATUS, BadRequest, problem
 from server.messages import Page
 from server.telemetry import start_phases
 
 MAX_BODY = 64 * 1024
-# A body a little too large is read and refused, and the connection lives on; beyond this it is not read.
+# A body a little too large is read and refused, and the connection stays open; a larger one is not read.
 MAX_READ = 1024 * 1024
-# Chunks that declare no length are collected up to here before they are refused.
+# A chunked body, which declares no length, is buffered up to this size before it is refused.
 MAX_BUFFERED = 16 * MAX_READ
 Model = TypeVar("Model", bound=BaseModel)
 METHODS = ("GET", "POST")
 
 
 class AnyMethod(tuple[str, ...]):
-    """Keeps Tornado from refusing a method before `prepare` does it: an unknown path is 404 for all of them."""
+    """Contains every method, so that Tornado leaves the check to `prepare`: an unknown path is 404 for all methods."""
 
     def __contains__(self, method: object) -> bool:
         return True
 
 
 class Handler(RequestHandler):
-    """The base of all handlers."""
+    """The base class of all handlers."""
 
-    public = False  # answered without an access key, and without limit
-    takes = "application/json"  # the type of the body
+    public = False  # whether it needs no access key, and has no rate limit
+    takes = "application/json"  # the media type of the body
     SUPPORTED_METHODS = AnyMethod()
 
-    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
-        """Called for each request, with what the route says. Some handlers take `collaborators` of their own."""
-        self.service = edge.service
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        """Called by Tornado for each request, with the arguments of its route. Subclasses take `collaborators`."""
+        self.service = dependencies.service
+        self._in_flight = dependencies.in_flight
         request_id = self.request.headers.get("X-Request-ID")
-        self.exchange = Exchange(edge, self.request.method or "", route, request_id)
-        edge.in_flight.enter()
+        self.exchange = Exchange(dependencies, self.request.method or "", route, request_id)
+        self._in_flight.enter()
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -79,11 +80,11 @@ class Handler(RequestHandler):
         return parsing.query(self.request.query_arguments, model)
 
     def seen(self) -> int:
-        """The number of the newest message that the caller knows of. Raises `BadRequest`."""
+        """The caller's `Lab-Seen`: the highest sequence number it has met, or 0. Raises `BadRequest`."""
         return parsing.seen(self.request.headers.get("Lab-Seen"))
 
     def send_versioned(self, page: Page) -> None:
-        """Answer with a list, or with 304 if the caller has it already."""
+        """Answer with a list and its ETag, or with 304 if the caller's `If-None-Match` has that ETag."""
         etag = wire.etag(page)
         self.set_header("ETag", etag)
         if parsing.is_known(etag, self.request.headers.get("If-None-Match")):
@@ -112,12 +113,12 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
-            # Tornado reads forms before a handler is asked, and stumbles over those that are none.
+            # Tornado parses forms before it calls a handler, and fails on bodies that are none.
             error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.takes)
         self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        # What the caller did wrong, and a database that is away, are no bugs: no traceback.
+        # A caller's mistake, or a database that does not answer, is no bug: no traceback.
         if not isinstance(value, (BadRequest, *STATUS)):
             super().log_exception(typ, value, tb)
 
@@ -132,9 +133,9 @@ class Handler(RequestHandler):
         return sent
 
     def _left(self, sent: "Future[None]") -> None:
-        """The whole answer is sent, or the caller has gone."""
+        """Called when the whole answer is sent, or the caller has gone."""
         sent.exception()
-        self.exchange.edge.in_flight.leave()
+        self._in_flight.leave()
 
     def on_finish(self) -> None:
         self.exchange.answered(self.get_status())
@@ -150,7 +151,7 @@ class NotFound(Handler):
 
 
 class MuchTooLarge(Matcher):
-    """Matches requests whose body is not worth reading to its end."""
+    """Matches requests whose declared body is too large to be read at all."""
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         length = request.headers.get("Content-Length", "")
@@ -159,10 +160,10 @@ class MuchTooLarge(Matcher):
 
 @stream_request_body
 class TooLarge(Handler):
-    """Answers them when their headers have arrived. Tornado then closes the connection."""
+    """Answers 413 as soon as the headers have arrived; Tornado then closes the connection."""
 
     async def prepare(self) -> None:
-        # Above the limit Tornado would add an answer of its own, which is no JSON.
+        # Above its limit Tornado would answer by itself, without JSON.
         self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         raise _too_large()
 

@@ -1,7 +1,7 @@
-"""Cursors: places in the order of messages, as text that callers pass back and do not read.
+"""Cursors: positions in a list as opaque text.
 
-A cursor holds its number twice. That is enough to notice one that was cut off or edited by hand, and a
-pattern can say it, so the schema tells exactly which cursors are accepted.
+A cursor holds its position twice. So one that was truncated or edited by hand is recognised, and a regular
+expression in the schema describes exactly which cursors are accepted.
 """
 
 import re
@@ -17,7 +17,7 @@ BROKEN = "is not a cursor of this service: pass one back exactly as an answer ga
 
 
 def older(position: Position | None) -> str | None:
-    """The cursor for what is below `position`, None for nothing."""
+    """Encode the cursor for entries below `position`; None at the end of a list."""
     if position is None:
         return None
     place = f"u{position.before_id}" if position.before_id is not None else f"{position.before}"
@@ -25,12 +25,12 @@ def older(position: Position | None) -> str | None:
 
 
 def newer(seq: int) -> str:
-    """The cursor for what comes after number `seq`."""
+    """Encode the cursor for entries above number `seq`."""
     return _twice(str(seq))
 
 
 def read_older(text: str) -> Position:
-    """The position in a cursor for older messages. Raises `ValueError`."""
+    """Decode a cursor for older messages. Raises `ValueError`."""
     match = _OLDER.fullmatch(text)
     if match is None:
         raise ValueError(BROKEN)
@@ -42,7 +42,7 @@ def read_older(text: str) -> Position:
 
 
 def read_newer(text: str) -> int:
-    """The number in a cursor for newer messages. Raises `ValueError`."""
+    """Decode a cursor for newer messages to its sequence number. Raises `ValueError`."""
     match = _NEWER.fullmatch(text)
     if match is None:
         raise ValueError(BROKEN)

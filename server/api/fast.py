@@ -1,9 +1,8 @@
-"""The fast path: the newest messages, and posts, answered without a `RequestHandler`.
+"""The fast path: recent messages from the cache, and posts, answered without a `RequestHandler`.
 
-For a list that is in memory most of the work is not ours: Tornado makes a request object and a handler,
-matches routes, and puts the answer's headers together one by one. A connection gives requests to a delegate, and
-that is all these two need. Whatever is unusual about a request, be it one header, is given on to the application,
-which answers it as if nothing had been here.
+For a cached list most of the cost is Tornado's: it makes a request object and a handler, matches routes, and builds
+the answer's headers one by one. These two requests need only what a connection passes to its delegate. A request
+that is unusual in any way is passed to the application, which answers it as if there were no fast path.
 """
 
 import asyncio
@@ -25,21 +24,21 @@ from tornado.web import Application
 
 from server.api import parsing, wire
 from server.api.base import MAX_BODY
-from server.api.exchange import Edge, Exchange
+from server.api.exchange import Dependencies, Exchange
 from server.api.handlers import post_message
 from server.api.problems import STATUS, BadRequest, Problem, problem
-from server.connections import MOST_HEADS, SharedHeaders
+from server.connections import CACHED_HEADS, SharedHeaders
 from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, OverLimit, Page, Quota
 from server.telemetry import start_phases
 
 LIST = "/messages"
 LIST_WITH_LIMIT = "/messages?limit="
-MOST_PREPARED = 8  # callers ask for few lengths of list, and somebody who asks for all of them fills no memory
+MAX_PREPARED = 8  # callers ask for few lengths of list; the bound limits memory if one asks for all of them
 STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
 
 
-class Asked(NamedTuple):
-    """What the head of a request says that the fast path can answer."""
+class FastRequest(NamedTuple):
+    """A request that the fast path can answer, as its head describes it."""
 
     is_post: bool
     limit: int  # how many of the newest messages
@@ -49,9 +48,9 @@ class Asked(NamedTuple):
     request_id: str | None
 
 
-@functools.lru_cache(MOST_HEADS)
-def asked(start_line: RequestStartLine, headers: SharedHeaders) -> Asked | None:
-    """What is asked for; None if that, or how it is asked for, is unusual. Found out once for equal heads."""
+@functools.lru_cache(CACHED_HEADS)
+def fast_request(start_line: RequestStartLine, headers: SharedHeaders) -> FastRequest | None:
+    """Read a request's head; None if the application has to answer it. Memoised, as equal heads share their headers."""
     limit = _limit(start_line.path)
     seen = _number(headers.get("Lab-Seen", "0"))
     if start_line.method == "POST":
@@ -62,11 +61,11 @@ def asked(start_line: RequestStartLine, headers: SharedHeaders) -> Asked | None:
     if not is_usual or limit is None or seen is None:
         return None
     others = (headers.get(name) for name in ("If-None-Match", "Authorization", "X-Request-ID"))
-    return Asked(start_line.method == "POST", limit, seen, *others)
+    return FastRequest(start_line.method == "POST", limit, seen, *others)
 
 
 class Prepared(NamedTuple):
-    """The answer with a page: its body, and the header lines that go with it and with a 304."""
+    """An encoded page: its body, and the header lines of a 200 and of a 304."""
 
     page: Page
     etag: str
@@ -82,10 +81,12 @@ def _prepare(page: Page) -> Prepared:
 
 
 class FastPath(HTTPServerConnectionDelegate):
-    """Answers the most frequent requests itself, and lets `application` answer the others."""
+    """Answers the most frequent requests itself, and passes the others to `application`."""
 
-    def __init__(self, edge: Edge, application: Application) -> None:
-        self.edge = edge
+    def __init__(self, dependencies: Dependencies, application: Application) -> None:
+        self.dependencies = dependencies
+        self.service = dependencies.service
+        self.in_flight = dependencies.in_flight
         self.application = application
         self._prepared: dict[int, Prepared] = {}  # by limit
         self._date = (0, "")
@@ -94,16 +95,16 @@ class FastPath(HTTPServerConnectionDelegate):
         return _Request(self, server_conn, request_conn)
 
     def prepared(self, page: Page, limit: int) -> Prepared:
-        """The answer with `page`, made once: who keeps a page in memory gives the same object until it changes."""
-        kept = self._prepared.get(limit)
-        if kept is None or kept.page is not page:
-            if len(self._prepared) >= MOST_PREPARED:
+        """Return the encoded page, which is cached by the identity of `page`."""
+        cached = self._prepared.get(limit)
+        if cached is None or cached.page is not page:
+            if len(self._prepared) >= MAX_PREPARED:
                 self._prepared.clear()
-            self._prepared[limit] = kept = _prepare(page)
-        return kept
+            self._prepared[limit] = cached = _prepare(page)
+        return cached
 
     def date(self) -> str:
-        """Now, for the Date header."""
+        """The value of the Date header, which changes once a second."""
         now = int(time.time())
         if self._date[0] != now:
             self._date = (now, formatdate(now, usegmt=True))
@@ -111,7 +112,7 @@ class FastPath(HTTPServerConnectionDelegate):
 
 
 class _Request(HTTPMessageDelegate):
-    """One request. Decides when its headers have come whose it is."""
+    """One request. When its headers have arrived it decides who answers: the fast path or the application."""
 
     def __init__(self, fast: FastPath, server_conn: object, connection: Any) -> None:
         self._fast = fast
@@ -123,10 +124,10 @@ class _Request(HTTPMessageDelegate):
     def headers_received(self, start_line: Any, headers: Any) -> Any:
         self._start_line: RequestStartLine = start_line
         self._headers: SharedHeaders = headers
-        usual = asked(start_line, headers)
-        if usual is None:
+        fast = fast_request(start_line, headers)
+        if fast is None:
             return self._hand_over()
-        self._asked = usual
+        self._request = fast
         return None
 
     def data_received(self, chunk: bytes) -> Any:
@@ -138,25 +139,25 @@ class _Request(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._ordinary is not None:
             self._ordinary.finish()
-        elif self._asked.is_post:
+        elif self._request.is_post:
             self._post()
         elif not self._get():
             self._hand_over()
             self.finish()
 
     def _hand_over(self) -> Any:
-        """From now on this request is the application's, which is told all that was known of it."""
+        """Pass this request to the application, with the headers read so far."""
         self._ordinary = self._fast.application.start_request(self._server_conn, self._connection)
-        # Headers of its own: those here may be shared with other requests.
+        # A copy, because these headers may be shared with other requests.
         return self._ordinary.headers_received(self._start_line, HTTPHeaders(self._headers))
 
     def _get(self) -> bool:
-        """Answer with a list that is in memory; False if that is not possible."""
-        limit, if_none_match = self._asked.limit, self._asked.if_none_match
-        page = self._fast.edge.service.recent_kept(limit, self._asked.seen)
+        """Answer with a cached list; return False if the list is not cached."""
+        limit, if_none_match = self._request.limit, self._request.if_none_match
+        page = self._fast.service.recent_cached(limit, self._request.seen)
         if page is None:
             return False
-        exchange = self._let_in()
+        exchange = self._admit()
         if exchange is not None:
             answer = self._fast.prepared(page, limit)
             if parsing.is_known(answer.etag, if_none_match):
@@ -166,16 +167,16 @@ class _Request(HTTPMessageDelegate):
         return True
 
     def _post(self) -> None:
-        """Refuse at once, which has to be cheap, or begin to store."""
-        exchange = self._let_in(is_write=True)
+        """Refuse the message at once, or start to store it."""
+        exchange = self._admit(is_write=True)
         if exchange is not None:
-            self._posting = asyncio.create_task(self._store(exchange))  # referred to, or it could vanish while it runs
+            self._posting = asyncio.create_task(self._store(exchange))  # kept: the event loop holds tasks weakly
 
-    def _let_in(self, is_write: bool = False) -> Exchange | None:
-        """Begin to answer; None if the request is refused, and answered with that."""
-        exchange = Exchange(self._fast.edge, self._start_line.method, LIST, self._asked.request_id)
+    def _admit(self, is_write: bool = False) -> Exchange | None:
+        """Identify and admit the caller; answer with the problem and return None if the request is refused."""
+        exchange = Exchange(self._fast.dependencies, self._start_line.method, LIST, self._request.request_id)
         try:
-            exchange.identify(self._asked.authorization)
+            exchange.identify(self._request.authorization)
             exchange.admit(self._connection.context.remote_ip, is_write)
         except (BadRequest, MessageError) as error:
             self._send_problem(exchange, error)
@@ -183,10 +184,10 @@ class _Request(HTTPMessageDelegate):
         return exchange
 
     async def _store(self, exchange: Exchange) -> None:
-        self._fast.edge.in_flight.enter()
+        self._fast.in_flight.enter()
         exchange.phases = start_phases()
         try:
-            message, more = await post_message(exchange, self._headers, self._body)
+            message, more = await post_message(self._fast.service, exchange, self._headers, self._body)
         except Exception as error:
             if not isinstance(error, (BadRequest, *STATUS)):
                 logging.exception("Uncaught exception: POST %s", LIST)
@@ -195,10 +196,10 @@ class _Request(HTTPMessageDelegate):
             body = wire.encode(wire.message(message))
             self._send(exchange, HTTPStatus.CREATED, _lines(more | _described("application/json", body)), body)
         finally:
-            self._fast.edge.in_flight.leave()
+            self._fast.in_flight.leave()
 
     def _send_problem(self, exchange: Exchange, error: Exception) -> None:
-        # Under too much the same refusal is given again and again, and has to cost next to nothing.
+        # Under overload the same refusal is sent many times, and has to be cheap: it is cached.
         parts = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _parts(problem(error))
         self._send(exchange, *parts)
 
@@ -207,27 +208,27 @@ class _Request(HTTPMessageDelegate):
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
         answer = head if self._start_line.method == "HEAD" else head + body
         exchange.answered(status)
-        in_flight = self._fast.edge.in_flight
+        in_flight = self._fast.in_flight
         in_flight.enter()
-        # As bytes, because no header of ours can hold what `write_headers` searches each one for.
+        # As bytes: `write_headers` would search each header for line breaks, which ours cannot hold.
         self._connection.send(answer, in_flight.leave)
 
 
 def _limit(path: str) -> int | None:
-    """How many messages are asked for, None if this is not all that is asked."""
+    """The limit that a path asks for; None if it asks for anything else."""
     if path == LIST:
         return DEFAULT_LIMIT
     number = _number(path.removeprefix(LIST_WITH_LIMIT)) if path.startswith(LIST_WITH_LIMIT) else None
     return number if number is not None and 1 <= number <= MAX_LIMIT else None
 
 
-@functools.lru_cache(MOST_PREPARED)
+@functools.lru_cache(MAX_PREPARED)
 def _over_limit(detail: str, quota: Quota) -> tuple[HTTPStatus, str, bytes]:
     return _parts(problem(OverLimit(detail, quota)))
 
 
 def _parts(said: Problem) -> tuple[HTTPStatus, str, bytes]:
-    """The status, header lines and body with which a caller is told of a problem."""
+    """Encode a problem as its status, header lines and body."""
     body = wire.encode(said.document())
     return said.status, _lines(said.headers | _described("application/problem+json", body)), body
 

@@ -1,27 +1,30 @@
-"""The handlers: each reads a request, calls the service once or twice and answers."""
+"""The handlers: each parses a request, calls the service once or twice, and answers."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from server import __version__, versions
 from server.api import parsing, wire
 from server.api.base import Handler
-from server.api.exchange import Exchange
+from server.api.exchange import Dependencies, Exchange
 from server.api.queries import ListQuery, NoQuery, RepliesQuery
-from server.messages import Message, NewMessage, Page
+from server.messages import Message, MessageService, NewMessage, Page
+from server.telemetry import Metrics
 
 
 class Hello(Handler):
-    """`GET /`: a greeting. Each is remembered in the database before it is answered."""
+    """`GET /`: a greeting. Every request is stored as a visit before it is answered."""
 
     async def get(self) -> None:
         self.query(NoQuery)
-        await self.service.visit()
+        visits = await self.service.visit()
         self.send(
             {
                 "service": "backend-lab",
                 "version": __version__,
                 "greeting": "Hello! Post a message, or read the newest ones.",
+                "visits": visits,
                 "links": {
                     "messages": "/messages",
                     "openapi": "/openapi.json",
@@ -51,18 +54,20 @@ class MessageList(Handler):
 
     async def post(self) -> None:
         self.query(NoQuery)
-        message, headers = await post_message(self.exchange, self.request.headers, self.request.body)
+        message, headers = await post_message(self.service, self.exchange, self.request.headers, self.request.body)
         for name, value in headers.items():
             self.set_header(name, value)
         self.send(wire.message(message), HTTPStatus.CREATED)
 
 
-async def post_message(exchange: Exchange, headers: Mapping[str, str], body: bytes) -> tuple[Message, dict[str, str]]:
-    """Store the message in a request's body; returns it and what the answer's headers say of it."""
+async def post_message(
+    service: MessageService, exchange: Exchange, headers: Mapping[str, str], body: bytes
+) -> tuple[Message, dict[str, str]]:
+    """Store the message in a request's body; return it, and the answer's headers that are about it."""
     key = parsing.idempotency_key(headers.get("Idempotency-Key"))
     new = parsing.body(headers.get("Content-Type", ""), body, NewMessage)
     dedupe = None if key is None else f"key:{exchange.caller}:{key}"
-    message, replayed = await exchange.edge.service.post(new, "api", dedupe)
+    message, replayed = await service.post(new, "api", dedupe)
     exchange.stored = message.seq or 0
     return message, {"Location": f"/messages/{message.id}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
 
@@ -107,9 +112,13 @@ class Ready(Handler):
 class MetricsText(Handler):
     """`GET /metrics`: for Prometheus."""
 
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route)
+        self.metrics: Metrics = collaborators["metrics"]
+
     async def get(self) -> None:
-        self.set_header("Content-Type", self.exchange.edge.metrics.content_type)
-        self.finish(self.exchange.edge.metrics.text())
+        self.set_header("Content-Type", self.metrics.content_type)
+        self.finish(self.metrics.text())
 
 
 class OpenApi(Handler):
@@ -117,5 +126,9 @@ class OpenApi(Handler):
 
     public = True
 
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route)
+        self.description: dict[str, Any] = collaborators["description"]
+
     async def get(self) -> None:
-        self.send(self.exchange.edge.openapi)
+        self.send(self.description)

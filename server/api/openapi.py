@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from server import __version__
 from server.api.parsing import SEEN_PATTERN
-from server.api.routes import ROUTES, Operation, Route
+from server.api.route import Operation, Route
 from server.api.wire import ProblemModel
 from server.messages import ID_PATTERN
 
@@ -45,8 +45,8 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def document(with_keys: bool, routes: Sequence[Route] = ROUTES) -> dict[str, Any]:
-    """The whole description of `routes`; `with_keys` if callers need an access key."""
+def document(routes: Sequence[Route], *, with_keys: bool) -> dict[str, Any]:
+    """The OpenAPI document that describes `routes`; `with_keys` if callers need an access key."""
     schemas = _schemas(routes)
     description: dict[str, Any] = {
         "openapi": "3.1.0",

@@ -1,4 +1,4 @@
-"""From what a client sent to what the core takes, or an error that says how to mend it."""
+"""Parse requests into what the core accepts, or raise an error that says how to correct them."""
 
 import json
 import re
@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from server.api.problems import BadRequest
+from server.validation import validated
 
 FORM = "application/x-www-form-urlencoded"
 PRINTABLE_ASCII = re.compile(r"[ -~]{1,255}")
@@ -34,7 +35,7 @@ def expect_type(content_type: str, wanted: str) -> None:
 
 
 def body(content_type: str, content: bytes, model: type[Model]) -> Model:
-    """The JSON object in a request body, as a `model`. Raises `BadRequest`."""
+    """The JSON object in a request body, as a `model`. Raises `BadRequest` and `Invalid`."""
     expect_type(content_type, "application/json")
     return validated(model, json_object(content), "the message")
 
@@ -95,7 +96,7 @@ def is_known(etag: str, if_none_match: str | None) -> bool:
 
 
 def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
-    """The query parameters, as a `model`. Raises `BadRequest`."""
+    """The query parameters, as a `model`. Raises `BadRequest` and `Invalid`."""
     values: dict[str, str] = {}
     for name, given in arguments.items():
         if len(given) > 1:
@@ -105,33 +106,6 @@ def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name} is not UTF-8", ((name, "percent-encode it as UTF-8"),)) from error
     return validated(model, values, "the query")
-
-
-def validated(model: type[Model], values: dict[str, Any], what: str) -> Model:
-    """`values` as a `model`; `what` they are is said in the error. Raises `BadRequest`."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        errors = tuple((_field(each["loc"]), _cure(each["type"], each["msg"])) for each in error.errors())
-        detail = "; ".join(f"{field}: {cure}" for field, cure in errors)
-        raise BadRequest(f"{what} is not valid: {detail}", errors) from error
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    # A name the client made up may hold a lone surrogate, which no answer could carry.
-    return ".".join(map(str, location)).encode("utf-8", "replace").decode()
-
-
-def _cure(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "is not known here: leave it out"
-    if kind == "missing":
-        return "is required: add it"
-    if kind == "string_pattern_mismatch":
-        return "is not an id: write its 24 hex digits"
-    if kind == "string_unicode":
-        return "holds half of a surrogate pair: send whole characters"
-    return message.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
 
 
 def _object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from server.messages import (
+    Invalid,
     KeyReused,
     MessageError,
     NoSuchMessage,
@@ -19,6 +20,7 @@ from server.messages import (
 )
 
 STATUS: dict[type[MessageError], HTTPStatus] = {
+    Invalid: HTTPStatus.BAD_REQUEST,
     NoSuchMessage: HTTPStatus.NOT_FOUND,
     UnknownReply: HTTPStatus.UNPROCESSABLE_ENTITY,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -30,7 +32,7 @@ RETRY_AFTER = 1
 
 
 class BadRequest(Exception):
-    """A request the edge refuses before the core sees it. `errors` are pairs of a field and its cure."""
+    """A request that is refused before the core sees it. `errors` are pairs of a field and what to do about it."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as the caller is told of it."""
+    """An error as it is sent to the caller."""
 
     status: HTTPStatus
     detail: str
@@ -55,7 +57,7 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The members of RFC 9457, and `errors` for bad input."""
+        """The members of RFC 9457 as a JSON object, and `errors` for bad input."""
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": self.status.phrase,
@@ -77,11 +79,12 @@ def quota_headers(quotas: Sequence[Quota]) -> dict[str, str]:
     }
 
 
-# What to say of which field, where the error is about one.
+# The field that an error is about, and what to do about it.
 FIELDS: dict[type[MessageError], tuple[tuple[str, str], ...]] = {
     UnknownReply: (("reply_to", "name a message that exists"),),
     KeyReused: (("Idempotency-Key", "take a new one"),),
 }
+BUSY = {"Retry-After": str(RETRY_AFTER)}
 
 
 def problem(error: BaseException | None, status: int = 500) -> Problem:
@@ -89,19 +92,28 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
     match error:
         case BadRequest():
             return Problem(error.status, str(error), error.errors, error.headers)
-        case OverLimit():
-            headers = {"Retry-After": str(error.quota.reset)} | quota_headers([error.quota])
-            return Problem(STATUS[OverLimit], str(error), headers=headers)
-        case Overloaded():
-            return Problem(STATUS[Overloaded], str(error), headers={"Retry-After": str(RETRY_AFTER)})
-        case StoreUnavailable():
-            detail = f"the database does not answer ({error}): try again, with the same Idempotency-Key if you wrote"
-            return Problem(STATUS[StoreUnavailable], detail, headers={"Retry-After": str(RETRY_AFTER)})
         case MessageError():
-            return Problem(STATUS[type(error)], str(error), FIELDS.get(type(error), ()))
+            return _of_the_core(error)
         case HTTPError():
             status = error.status_code
     known = HTTPStatus(status)
     ours = known >= HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "something broke on our side: tell us the X-Request-ID of this answer" if ours else known.description
     return Problem(known, detail or known.phrase)
+
+
+def _of_the_core(error: MessageError) -> Problem:
+    status, detail, errors = STATUS[type(error)], str(error), FIELDS.get(type(error), ())
+    match error:
+        case Invalid():
+            return Problem(status, detail, error.errors)
+        case OverLimit():
+            return Problem(
+                status, detail, headers={"Retry-After": str(error.quota.reset), **quota_headers([error.quota])}
+            )
+        case StoreUnavailable():
+            detail = f"the database does not answer ({detail}): try again, with the same Idempotency-Key if you wrote"
+            return Problem(status, detail, headers=BUSY)
+        case Overloaded():
+            return Problem(status, detail, headers=BUSY)
+    return Problem(status, detail, errors)

@@ -1,52 +1,18 @@
 """What is where, and what each request takes and answers, as data."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
 
-from pydantic import BaseModel
 from tornado.routing import Rule
 from tornado.web import Application
 
-from server.api import handlers, queries, wire
-from server.api.base import Handler, MuchTooLarge, NotFound, TooLarge
-from server.api.exchange import Edge
+from server.api import handlers, openapi, queries, wire
+from server.api.base import MuchTooLarge, NotFound, TooLarge
+from server.api.exchange import Dependencies
+from server.api.route import Operation, Route
 from server.messages import NewMessage
+from server.telemetry import Metrics
 
-
-@dataclass(frozen=True)
-class Operation:
-    """One method of a route, for the schema. `errors` are the statuses that its problems can have.
-
-    `answer` and `body` are None where there is no JSON or form to describe.
-    """
-
-    method: str
-    summary: str
-    answer: type[BaseModel] | None
-    status: int = 200
-    query: type[BaseModel] = queries.NoQuery
-    body: type[BaseModel] | None = None
-    body_type: str = "application/json"
-    answer_type: str = "text/plain"  # of an answer that no model describes
-    headers: tuple[str, ...] = ()
-    errors: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Route:
-    """A path, its handler, and what can be done there. `{id}` stands for the id of a message.
-
-    `initialize` of the handler is given `collaborators`, beside what every handler is given.
-    """
-
-    path: str
-    handler: type[Handler]
-    operations: tuple[Operation, ...] = field(default=())
-    collaborators: Mapping[str, Any] = field(default_factory=dict)
-
-
-ROUTES = [
+ROUTES = (
     Route(
         "/", handlers.Hello, (Operation("get", "A greeting; counted as a visit", wire.GreetingModel, errors=(400,)),)
     ),
@@ -94,22 +60,40 @@ ROUTES = [
     ),
     Route("/healthz", handlers.Alive, (Operation("get", "Whether the process runs", wire.StatusModel),)),
     Route("/readyz", handlers.Ready, (Operation("get", "Whether the database answers", wire.ReadyModel),)),
-    Route("/metrics", handlers.MetricsText, (Operation("get", "Metrics, for Prometheus", None),)),
-    Route("/openapi.json", handlers.OpenApi),
-]
+)
 
 
-def application(edge: Edge, routes: Iterable[Route] = ROUTES) -> Application:
-    """The routes as a Tornado application."""
-    paths = [(route.path.replace("{id}", "([0-9a-fA-F]{24})"), route) for route in routes]
+def all_routes(metrics: Metrics, integrations: Iterable[Route] = (), *, with_keys: bool = False) -> list[Route]:
+    """Every route of the service, the last of which describes the others; `with_keys` if callers need an access key."""
+    metrics_text = Route(
+        "/metrics",
+        handlers.MetricsText,
+        (Operation("get", "Metrics, for Prometheus", None),),
+        {"metrics": metrics},
+    )
+    routes = [*ROUTES, metrics_text, *integrations]
+    description = openapi.document(routes, with_keys=with_keys)
+    return [*routes, Route("/openapi.json", handlers.OpenApi, collaborators={"description": description})]
+
+
+def application(dependencies: Dependencies, routes: Iterable[Route]) -> Application:
+    """The Tornado application that dispatches to `routes`."""
+
+    def arguments(route: str) -> dict[str, object]:
+        return {"dependencies": dependencies, "route": route}
+
     return Application(
         [
-            Rule(MuchTooLarge(), TooLarge, {"edge": edge, "route": "too large"}),
+            Rule(MuchTooLarge(), TooLarge, arguments("too large")),
             *(
-                (path, route.handler, {"edge": edge, "route": route.path, **route.collaborators})
-                for path, route in paths
+                (
+                    route.path.replace("{id}", "([0-9a-fA-F]{24})"),
+                    route.handler,
+                    {**arguments(route.path), **route.collaborators},
+                )
+                for route in routes
             ),
         ],
         default_handler_class=NotFound,
-        default_handler_args={"edge": edge, "route": "unknown"},
+        default_handler_args=arguments("unknown"),
     )

@@ -1,7 +1,7 @@
-"""The JSON that leaves the service, and the models that describe it.
+"""Encode answers as JSON, and the models that describe them in the schema.
 
-Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema at `/openapi.json`:
-answers are built by the functions below, which do no work twice.
+Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema at `/openapi.json` only;
+answers are built by the functions below, at a lower cost than by the models.
 """
 
 import functools
@@ -56,6 +56,7 @@ class GreetingModel(BaseModel):
     service: str
     version: str
     greeting: str
+    visits: Annotated[int, Field(description="How many requests to this address are stored, this one included.")]
     links: dict[str, str]
 
 
@@ -114,8 +115,8 @@ def message(value: Message) -> dict[str, Any]:
 
 
 def etag(value: Page) -> str:
-    """What changes when the list does: messages never do, so it is the same for as long as the newest number is."""
-    return f'"{__version__}-{value.newest}"'
+    """The ETag of a list. Messages never change, so it depends only on how far the list is complete."""
+    return f'"{__version__}-{value.up_to}"'
 
 
 def page(value: Page) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def page(value: Page) -> dict[str, Any]:
     return {
         "messages": [message(each) for each in value.messages],
         "next": cursors.older(value.next),
-        "newest": cursors.newer(value.newest),
+        "newest": cursors.newer(value.up_to),
     }
 
 

@@ -3,11 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
+from server.admission import Admission
 from server.api.base import Handler
-from server.api.exchange import Edge
+from server.api.exchange import Dependencies
 from server.api.parsing import FORM
 from server.api.problems import BadRequest
-from server.api.routes import Operation, Route
+from server.api.route import Operation, Route
 from server.integrations.background import Background
 from server.integrations.paths import COMMANDS, EVENTS, SMS
 from server.settings import Settings, variable
@@ -20,8 +21,8 @@ class SwitchedOff(Handler):
 
     public = True
 
-    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
-        super().initialize(edge, route)
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route)
         self.secret: str = collaborators["secret"]
 
     async def prepare(self) -> None:
@@ -31,12 +32,12 @@ class SwitchedOff(Handler):
         )
 
 
-def integrations(settings: Settings, background: Background) -> list[Route]:
+def integrations(settings: Settings, admission: Admission, background: Background) -> list[Route]:
     """The routes of Twilio and Slack, as `settings` have them.
 
     Their modules are imported when they are set up: what they bring takes a quarter of the time to start.
     """
-    return [*_twilio(settings), *_slack(settings, background)]
+    return [*_twilio(settings), *_slack(settings, admission, background)]
 
 
 def _twilio(settings: Settings) -> list[Route]:
@@ -58,7 +59,7 @@ def _twilio(settings: Settings) -> list[Route]:
     return [Route(SMS, Sms, (operation,), collaborators)]
 
 
-def _slack(settings: Settings, background: Background) -> list[Route]:
+def _slack(settings: Settings, admission: Admission, background: Background) -> list[Route]:
     if settings.slack_signing_secret is None:
         off = {"secret": "slack_signing_secret"}
         return [Route(COMMANDS, SwitchedOff, collaborators=off), Route(EVENTS, SwitchedOff, collaborators=off)]
@@ -89,5 +90,8 @@ def _slack(settings: Settings, background: Background) -> list[Route]:
         headers=SLACK_HEADERS,
         errors=(400, 413, 415, 429),
     )
-    collaborators = {"slack": slack, "background": background}
-    return [Route(COMMANDS, Commands, (command,), collaborators), Route(EVENTS, Events, (event,), collaborators)]
+    shared = {"slack": slack, "background": background}
+    return [
+        Route(COMMANDS, Commands, (command,), {**shared, "admission": admission}),
+        Route(EVENTS, Events, (event,), shared),
+    ]

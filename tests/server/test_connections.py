@@ -19,7 +19,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from server import connections, tasks
-from server.connections import MOST_BODY, MOST_HEAD, MOST_HEADS, Server, plain
+from server.connections import CACHED_HEADS, MAX_BODY, MAX_HEAD, Server, plain
 from tests.waiting import until
 
 GET = b"GET /ours HTTP/1.1\r\nHost: lab\r\n\r\n"
@@ -30,8 +30,8 @@ PLAIN = {
     "a GET": GET,
     "a POST": POST,
     "keep-alive": GET.replace(b"lab\r\n", b"lab\r\nconnection: Keep-Alive\r\n"),
-    "the largest head": GET.replace(b"lab\r\n", b"lab\r\nX: " + b"x" * (MOST_HEAD - len(GET) - 5) + b"\r\n"),
-    "the largest body": POST[:-5].replace(b"5", b"%d" % MOST_BODY) + b"x" * MOST_BODY,
+    "the largest head": GET.replace(b"lab\r\n", b"lab\r\nX: " + b"x" * (MAX_HEAD - len(GET) - 5) + b"\r\n"),
+    "the largest body": POST[:-5].replace(b"5", b"%d" % MAX_BODY) + b"x" * MAX_BODY,
     "a method of its own": GET.replace(b"GET", b"BREW"),
     "a body that looks like a head": POST.replace(b"5", b"%d" % len(GET))[:-5] + GET,
 }
@@ -40,8 +40,8 @@ OTHERS = {
     "Connection: close": GET.replace(b"lab\r\n", b"lab\r\nConnection: close\r\n"),
     "chunks": POST[:-5].replace(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n",
     "Expect": POST.replace(b"lab\r\n", b"lab\r\nExpect: something\r\n"),
-    "a larger head": GET.replace(b"lab\r\n", b"lab\r\nX: " + b"x" * (MOST_HEAD - len(GET) - 4) + b"\r\n"),
-    "a larger body": POST[:-5].replace(b"5", b"%d" % (MOST_BODY + 1)) + b"x" * (MOST_BODY + 1),
+    "a larger head": GET.replace(b"lab\r\n", b"lab\r\nX: " + b"x" * (MAX_HEAD - len(GET) - 4) + b"\r\n"),
+    "a larger body": POST[:-5].replace(b"5", b"%d" % (MAX_BODY + 1)) + b"x" * (MAX_BODY + 1),
     "line feeds": GET.replace(b"\r\n", b"\n"),
     "a line feed before the empty line": GET.replace(b"\r\n\r\n", b"\n\r\n"),
     "a line feed as the empty line": GET.replace(b"\r\n\r\n", b"\r\n\n"),
@@ -275,12 +275,12 @@ async def test_who_has_asked_all_it_wants_to_ask_is_answered(connect: Connect, o
 async def test_who_asks_on_without_having_its_answer_has_to_wait(connect: Connect, server: Server, ours: Ours) -> None:
     reading, writing = await connect()
     ours.may.clear()
-    requests = [POST[:-5].replace(b"5", b"%d" % MOST_BODY) + b"x" * MOST_BODY] * 200  # more than the sockets hold
+    requests = [POST[:-5].replace(b"5", b"%d" % MAX_BODY) + b"x" * MAX_BODY] * 200  # more than the sockets hold
     writing.write(b"".join(requests) + LAST)
     await until(lambda: len(ours.answers) == 1)
     (connection,) = server.connections
-    await until(lambda: connection._is_paused)
-    assert len(connection._received) < 100 * MOST_BODY
+    await until(lambda: connection._read_is_paused)
+    assert len(connection._received) < 100 * MAX_BODY
     assert not connection.transport.is_reading()
     ours.may.set()
     assert await bodies(reading) == [*(_said("ours", each) for each in requests), b"tornado: GET /last "]
@@ -314,9 +314,9 @@ def test_equal_heads_are_read_once() -> None:
 
 
 def test_whoever_never_sends_the_same_head_fills_no_memory() -> None:
-    for number in range(3 * MOST_HEADS):
+    for number in range(3 * CACHED_HEADS):
         assert plain(HEAD.replace(b"/ours", b"/%d" % number))
-    assert plain.cache_info().currsize <= MOST_HEADS
+    assert plain.cache_info().currsize <= CACHED_HEADS
 
 
 # Connections on which nothing comes.
@@ -331,7 +331,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed(
 ) -> None:
     for name in ("IDLE_SECONDS", "RECEIVE_SECONDS", "REAP_SECONDS"):
         monkeypatch.setattr(connections, name, 0.05)
-    reaping = asyncio.create_task(server.reap())
+    reaping = asyncio.create_task(server.run())
     reading, writing = await connect()
     writing.write(BEGUN[begun])
     assert (await asyncio.wait_for(reading.read(), 20) == b"") == (begun != "another request")
@@ -348,7 +348,7 @@ async def test_a_connection_whose_answer_takes_long_is_not_closed(
     reading, writing = await connect()
     writing.write(GET)
     await until(lambda: len(ours.answers) == 1)
-    reaping = asyncio.create_task(server.reap())
+    reaping = asyncio.create_task(server.run())
     idle, _ = await connect()
     assert await asyncio.wait_for(idle.read(), 20) == b""
     ours.may.set()

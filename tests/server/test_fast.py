@@ -16,6 +16,7 @@ from harness.servers import Server
 from loadtests import service
 from migrations.database import Database
 from server.api import fast
+from server.api.exchange import Dependencies
 from server.messages import Page
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
@@ -182,11 +183,11 @@ def test_pipelined_requests_are_answered_in_order(pair: tuple[Server, Server]) -
 
 def test_who_asks_for_lists_of_every_length_fills_no_memory() -> None:
     nothing: Any = None
-    path = fast.FastPath(nothing, nothing)
+    path = fast.FastPath(Dependencies(nothing, nothing, nothing, nothing, nothing), nothing)
     pages = [Page([], None, 0) for _ in range(1000)]
     for limit, page in enumerate(pages, start=1):
         assert path.prepared(page, limit) is path.prepared(page, limit)
-    assert len(path._prepared) <= fast.MOST_PREPARED
+    assert len(path._prepared) <= fast.MAX_PREPARED
 
 
 def test_a_body_that_comes_in_pieces_is_one(pair: tuple[Server, Server]) -> None:

@@ -112,9 +112,9 @@ def test_clients_of_three_workers_see_what_they_were_promised(
 class Untold(TailCache):
     """Skipped invalidation: keeps the pages that were made before a message arrived."""
 
-    def kept(self, limit: int, seen: int = 0) -> Page | None:
+    def cached(self, limit: int, seen: int = 0) -> Page | None:
         before = dict(self._pages)
-        page = super().kept(limit, seen)
+        page = super().cached(limit, seen)
         self._pages |= before
         return before.get(limit, page)
 
@@ -131,8 +131,8 @@ class LateFill(TailCache):
         timeline = self._timeline
 
         class Claims:
-            async def newest(self, limit: int, seen: int = 0) -> Page:
-                page = await timeline.newest(limit, seen)
+            async def recent(self, limit: int, seen: int = 0) -> Page:
+                page = await timeline.recent(limit, seen)
                 if limit == LIMIT:
                     return page  # a reader's own query
                 await asyncio.sleep(0.2)
@@ -152,7 +152,7 @@ class DroppedEvent(TailCache):
 
     def arrived(self, entry: Entry) -> None:
         if entry.seq is not None and entry.seq % 10 == 0 and self.filled.is_set():
-            self._newest = max(self._newest, entry.seq)
+            self._complete = max(self._complete, entry.seq)
         else:
             super().arrived(entry)
 
@@ -160,8 +160,8 @@ class DroppedEvent(TailCache):
 class TokenIgnored(TailCache):
     """Answers from memory whatever the reader has seen."""
 
-    async def newest(self, limit: int, seen: int = 0) -> Page:
-        return self.kept(limit) or await super().newest(limit, seen)
+    async def recent(self, limit: int, seen: int = 0) -> Page:
+        return self.cached(limit) or await super().recent(limit, seen)
 
 
 class NeverDoubts(TailCache):
@@ -171,11 +171,11 @@ class NeverDoubts(TailCache):
         if not self.filled.is_set():
             super().arrived(entry)
 
-    async def newest(self, limit: int, seen: int = 0) -> Page:
-        return self.kept(limit) or await super().newest(limit, seen)
+    async def recent(self, limit: int, seen: int = 0) -> Page:
+        return self.cached(limit) or await super().recent(limit, seen)
 
     async def _check(self) -> None:
-        self._current_at = self._clock()
+        self._confirmed_at = self._clock()
 
 
 class GapIgnored(TailCache):
@@ -183,7 +183,7 @@ class GapIgnored(TailCache):
 
     def _take_early(self) -> None:
         for seq in sorted(self._early):
-            self._newest = seq - 1
+            self._complete = seq - 1
             super()._take_early()
 
 
@@ -217,7 +217,7 @@ async def services(
             timeline = Timeline(store)
             await timeline.start()
             tail = cache(store, timeline)
-            stack.push_async_callback(tasks.end, asyncio.create_task(tail.follow()))
+            stack.push_async_callback(tasks.end, asyncio.create_task(tail.run()))
             built.append(MessageService(store, timeline, tail, writer(store)))
         yield built
 
@@ -238,7 +238,7 @@ async def talk(services: list[MessageService], number: int, writes: list[Wrote],
             page = await service.recent(LIMIT, seen)
             shown = tuple(each.text for each in page.messages)
             reads.append(Read(begin, LIMIT, shown, seen))
-            seen = max(seen, page.newest)
+            seen = max(seen, page.up_to)
         await asyncio.sleep(0.001)
 
 

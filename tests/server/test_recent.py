@@ -11,7 +11,7 @@ import pytest_asyncio
 from migrations.runner import Database
 from server import tasks
 from server.messages import Entry, Message, Page, Position, Reader, StoreUnavailable
-from server.recent import FRESH_SECONDS, TailCache, TtlCache, reader
+from server.recent import FRESH_SECONDS, TailCache, TtlCache, reader_for
 from server.store import Store
 from server.timeline import Timeline
 from tests.server.clock import Clock
@@ -21,7 +21,7 @@ from tests.waiting import until
 
 
 async def read(readers: Reader, limit: int, seen: int = 0) -> list[Message]:
-    return (await readers.newest(limit, seen)).messages
+    return (await readers.recent(limit, seen)).messages
 
 
 class Held:
@@ -32,17 +32,17 @@ class Held:
         self.answered = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def newest(self, limit: int, seen: int = 0) -> Page:
-        page = await self._timeline.newest(limit, seen)
+    async def recent(self, limit: int, seen: int = 0) -> Page:
+        page = await self._timeline.recent(limit, seen)
         self.answered.set()
         await self.let_go.wait()
         return page
 
-    def kept(self, limit: int, seen: int = 0) -> Page | None:
+    def cached(self, limit: int, seen: int = 0) -> Page | None:
         return None
 
-    def written(self, message: Message) -> None:
-        self._timeline.written(message)
+    def note_stored(self, message: Message) -> None:
+        self._timeline.note_stored(message)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def timeline(store: Store) -> Timeline:
 @asynccontextmanager
 async def following(cache: TailCache) -> AsyncIterator[TailCache]:
     """The cache, filled and kept current while the block runs."""
-    task = asyncio.create_task(cache.follow())
+    task = asyncio.create_task(cache.run())
     try:
         await asyncio.wait_for(cache.filled.wait(), 30)
         yield cache
@@ -66,7 +66,7 @@ async def following(cache: TailCache) -> AsyncIterator[TailCache]:
 
 @pytest_asyncio.fixture(params=["off", "ttl", "tail"])
 async def any_reader(request: pytest.FixtureRequest, store: Store, timeline: Timeline) -> AsyncIterator[Reader]:
-    readers = reader(request.param, store, timeline)
+    readers = reader_for(request.param, store, timeline)
     async with AsyncExitStack() as stack:
         if isinstance(readers, TailCache):
             await stack.enter_async_context(following(readers))
@@ -85,7 +85,7 @@ async def test_the_newest_come_first_whatever_was_asked_before(
 ) -> None:
     stored = [(await add(store, f"number {number}"))[0] for number in range(5)]
     for message in stored:
-        any_reader.written(message)
+        any_reader.note_stored(message)
     for limit in limits:
         assert await read(any_reader, limit) == stored[::-1][:limit]
 
@@ -95,7 +95,7 @@ async def test_a_write_of_this_process_is_seen_at_once(any_reader: Reader, store
     for number in range(5):
         assert len(await read(any_reader, 10)) == number
         written = (await add(store, f"number {number}"))[0]
-        any_reader.written(written)
+        any_reader.note_stored(written)
         assert await read(any_reader, 1) == [written]
 
 
@@ -110,7 +110,7 @@ async def test_a_write_of_another_process_is_seen_by_who_knows_its_number(any_re
 @pytest.mark.asyncio
 async def test_readers_at_the_same_moment_read_the_same(any_reader: Reader, store: Store) -> None:
     stored = (await add(store, "hello"))[0]
-    any_reader.written(stored)
+    any_reader.note_stored(stored)
     answers = await asyncio.gather(*(read(any_reader, 3) for _ in range(10)))
     assert answers == [[stored]] * 10
 
@@ -120,7 +120,7 @@ async def test_readers_at_the_same_moment_read_the_same(any_reader: Reader, stor
 
 @pytest.mark.asyncio
 async def test_without_the_cache_each_read_is_a_query(store: Store, timeline: Timeline, queries: Queries) -> None:
-    uncached = reader("off", store, timeline)
+    uncached = reader_for("off", store, timeline)
     for _ in range(3):
         await read(uncached, 5)
     assert len(queries()) == 3
@@ -189,7 +189,7 @@ async def test_a_query_that_began_before_a_write_is_not_kept(timeline: Timeline,
     early = asyncio.create_task(read(cache, 5))
     await held.answered.wait()
     written = (await add(store, "meanwhile"))[0]
-    cache.written(written)
+    cache.note_stored(written)
     held.let_go.set()
     assert await early == []
     assert await read(cache, 5) == [written]
@@ -202,7 +202,7 @@ async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(timelin
     early = asyncio.create_task(read(cache, 5))
     await held.answered.wait()
     written = (await add(store, "meanwhile"))[0]
-    cache.written(written)
+    cache.note_stored(written)
     late = asyncio.create_task(read(cache, 5))
     held.let_go.set()
     assert await early == []
@@ -230,11 +230,11 @@ async def test_a_reader_that_goes_away_does_not_harm_the_others(
 @pytest.mark.asyncio
 async def test_a_query_that_fails_is_not_kept(timeline: Timeline, store: Store) -> None:
     class FailsOnce(Held):
-        async def newest(self, limit: int, seen: int = 0) -> Page:
+        async def recent(self, limit: int, seen: int = 0) -> Page:
             if not self.answered.is_set():
                 self.answered.set()
                 raise ConnectionError
-            return await timeline.newest(limit, seen)
+            return await timeline.recent(limit, seen)
 
     cache = TtlCache(FailsOnce(timeline), clock=Clock())
     stored = (await add(store, "hello"))[0]
@@ -288,15 +288,15 @@ async def test_the_tail_is_kept_current_by_others_without_being_read(
     async with following(TailCache(store, timeline)) as tail:
         for number in range(3):
             await add(other, f"number {number}")
-        await until(lambda: texts(tail.kept(5)) == ["number 2", "number 1", "number 0"])
+        await until(lambda: texts(tail.cached(5)) == ["number 2", "number 1", "number 0"])
 
 
 @pytest.mark.asyncio
 async def test_reads_of_the_tail_are_no_queries(store: Store, timeline: Timeline, queries: Queries) -> None:
     async with following(TailCache(store, timeline)) as tail:
-        tail.written((await add(store, "mine"))[0])
+        tail.note_stored((await add(store, "mine"))[0])
         for _ in range(10):
-            assert texts(await tail.newest(5)) == ["mine"]
+            assert texts(await tail.recent(5)) == ["mine"]
     # What is there is asked for once, and then only whether there is more.
     assert [each["command"]["sort"] for each in queries() if each["command"].get("projection") is None] == [
         {"seq": -1, "created_at": -1, "_id": -1}
@@ -306,12 +306,12 @@ async def test_reads_of_the_tail_are_no_queries(store: Store, timeline: Timeline
 @pytest.mark.asyncio
 async def test_a_page_is_the_same_object_until_something_changes(store: Store, timeline: Timeline) -> None:
     async with following(TailCache(store, timeline)) as tail:
-        tail.written((await add(store, "one"))[0])
-        page = tail.kept(5)
-        assert tail.kept(5) is page
-        tail.written((await add(store, "two"))[0])
+        tail.note_stored((await add(store, "one"))[0])
+        page = tail.cached(5)
+        assert tail.cached(5) is page
+        tail.note_stored((await add(store, "two"))[0])
         assert texts(page) == ["one"]
-        assert texts(tail.kept(5)) == ["two", "one"]
+        assert texts(tail.cached(5)) == ["two", "one"]
 
 
 @pytest.mark.asyncio
@@ -321,9 +321,9 @@ async def test_what_arrives_early_waits_for_what_is_missing_before_it(tampered: 
         first, second, third = [(await add(other, f"number {number}"))[0] for number in range(3)]
         tail.arrived(third)
         tail.arrived(second)
-        assert texts(tail.kept(5)) == []
+        assert texts(tail.cached(5)) == []
         tail.arrived(first)
-        assert texts(tail.kept(5)) == ["number 2", "number 1", "number 0"]
+        assert texts(tail.cached(5)) == ["number 2", "number 1", "number 0"]
 
 
 @pytest.mark.asyncio
@@ -331,16 +331,16 @@ async def test_a_void_number_is_passed_over(store: Store, timeline: Timeline, ot
     async with following(TailCache(store, timeline)) as tail:
         await other.make_void([1, 2])
         await add(other, "skips none")
-        await until(lambda: tail.kept(1) is not None and texts(tail.kept(1)) == ["skips none"])
-        assert (await tail.newest(1)).newest == 3
+        await until(lambda: tail.cached(1) is not None and texts(tail.cached(1)) == ["skips none"])
+        assert (await tail.recent(1)).up_to == 3
 
 
 @pytest.mark.asyncio
 async def test_a_number_that_stays_missing_is_made_void(store: Store, timeline: Timeline, migrated: Database) -> None:
     async with following(TailCache(store, timeline)) as tail:
         migrated.counters.update_one({"_id": "messages"}, {"$inc": {"seq": 1}}, upsert=True)  # whose writer died
-        tail.written((await add(store, "after it"))[0])
-        await until(lambda: texts(tail.kept(1)) == ["after it"])
+        tail.note_stored((await add(store, "after it"))[0])
+        await until(lambda: texts(tail.cached(1)) == ["after it"])
 
 
 @pytest.mark.asyncio
@@ -348,7 +348,7 @@ async def test_what_the_stream_does_not_tell_is_fetched(tampered: Tampered, othe
     async with following(TailCache(tampered, Timeline(tampered))) as tail:
         tampered.deaf = True
         await add(other, "not told of")
-        await until(lambda: texts(tail.kept(5)) == ["not told of"])
+        await until(lambda: texts(tail.cached(5)) == ["not told of"])
 
 
 @pytest.mark.asyncio
@@ -360,45 +360,45 @@ async def test_who_knows_of_a_message_waits_for_it_or_gets_it_from_the_database(
         for number in range(3):
             message, _ = await add(other, f"number {number}")
             assert message.seq is not None
-            assert texts(await tail.newest(1, seen=message.seq)) == [f"number {number}"]
+            assert texts(await tail.recent(1, seen=message.seq)) == [f"number {number}"]
 
 
 @pytest.mark.asyncio
 async def test_while_the_stream_is_cut_reads_go_to_the_database(tampered: Tampered, other: Store) -> None:
     async with following(TailCache(tampered, Timeline(tampered))) as tail:
         await add(other, "before")
-        await until(lambda: texts(tail.kept(1)) == ["before"])
+        await until(lambda: texts(tail.cached(1)) == ["before"])
         tampered.cut = True
         await add(other, "meanwhile")
         await until(lambda: not tail.filled.is_set())
         await add(other, "after")
-        assert tail.kept(1) is None
-        assert texts(await tail.newest(3)) == ["after", "meanwhile", "before"]
+        assert tail.cached(1) is None
+        assert texts(await tail.recent(3)) == ["after", "meanwhile", "before"]
         tampered.cut = False
-        await until(lambda: texts(tail.kept(3)) == ["after", "meanwhile", "before"])
+        await until(lambda: texts(tail.cached(3)) == ["after", "meanwhile", "before"])
 
 
 @pytest.mark.asyncio
 async def test_what_was_not_confirmed_for_a_second_is_not_served(store: Store, timeline: Timeline) -> None:
     clock = Clock()
     async with following(TailCache(store, timeline, clock=clock)) as tail:
-        assert texts(tail.kept(1)) == []
+        assert texts(tail.cached(1)) == []
         clock.time = FRESH_SECONDS
-        assert tail.kept(1) is None
-        await until(lambda: texts(tail.kept(1)) == [])  # the next check confirms it
+        assert tail.cached(1) is None
+        await until(lambda: texts(tail.cached(1)) == [])  # the next check confirms it
 
 
 @pytest.mark.asyncio
 async def test_the_tail_is_as_long_as_it_may_be(store: Store, timeline: Timeline) -> None:
     async with following(TailCache(store, timeline, size=3)) as tail:
         for number in range(5):
-            tail.written((await add(store, f"number {number}"))[0])
-            assert texts(await tail.newest(10)) == [f"number {each}" for each in range(number, -1, -1)]
-        page = tail.kept(3)
+            tail.note_stored((await add(store, f"number {number}"))[0])
+            assert texts(await tail.recent(10)) == [f"number {each}" for each in range(number, -1, -1)]
+        page = tail.cached(3)
         assert texts(page) == ["number 4", "number 3", "number 2"]
         assert page is not None
         assert page.next == Position(before=3)
-        assert tail.kept(4) is None
+        assert tail.cached(4) is None
 
 
 @pytest.mark.asyncio
@@ -407,19 +407,19 @@ async def test_what_has_no_number_yet_comes_from_the_database(
 ) -> None:
     migrated.messages.insert_one({"text": "old"})
     async with following(TailCache(store, timeline)) as tail:
-        tail.written((await add(store, "new"))[0])
-        assert texts(tail.kept(1)) == ["new"]
-        assert tail.kept(2) is None
-        assert texts(await tail.newest(2)) == ["new", "old"]
+        tail.note_stored((await add(store, "new"))[0])
+        assert texts(tail.cached(1)) == ["new"]
+        assert tail.cached(2) is None
+        assert texts(await tail.recent(2)) == ["new", "old"]
 
 
 @pytest.mark.asyncio
 async def test_a_message_deleted_by_hand_disappears(store: Store, timeline: Timeline, migrated: Database) -> None:
     async with following(TailCache(store, timeline)) as tail:
         for text in ("stays", "goes"):
-            tail.written((await add(store, text))[0])
+            tail.note_stored((await add(store, text))[0])
         migrated.messages.delete_one({"text": "goes"})
-        await until(lambda: texts(tail.kept(5)) == ["stays"])
+        await until(lambda: texts(tail.cached(5)) == ["stays"])
 
 
 @pytest.mark.asyncio
@@ -427,5 +427,5 @@ async def test_reads_that_miss_the_tail_together_share_one_query(
     store: Store, timeline: Timeline, queries: Queries
 ) -> None:
     tail = TailCache(store, timeline)  # which nobody fills
-    await asyncio.gather(*(tail.newest(5) for _ in range(50)))
+    await asyncio.gather(*(tail.recent(5) for _ in range(50)))
     assert len(queries()) == 1

@@ -150,30 +150,30 @@ def numbers(messages: list[Message]) -> list[int | None]:
 @pytest.mark.asyncio
 async def test_nothing_is_shown_above_a_missing_number(timeline: Timeline, migrated: Database) -> None:
     stored(migrated, 1, 2, 4, 5)
-    page = await timeline.newest(10)
-    assert (numbers(page.messages), page.newest) == ([2, 1], 2)
+    page = await timeline.recent(10)
+    assert (numbers(page.messages), page.up_to) == ([2, 1], 2)
     stored(migrated, 3)
-    page = await timeline.newest(10)
-    assert (numbers(page.messages), page.newest) == ([5, 4, 3, 2, 1], 5)
+    page = await timeline.recent(10)
+    assert (numbers(page.messages), page.up_to) == ([5, 4, 3, 2, 1], 5)
 
 
 @pytest.mark.asyncio
 async def test_a_short_page_is_filled_from_below_what_is_not_shown(timeline: Timeline, migrated: Database) -> None:
     stored(migrated, 1, 2, 3, 4, 6, 7)
-    page = await timeline.newest(2)
-    assert (numbers(page.messages), page.newest, page.next) == ([4, 3], 4, Position(before=3))
+    page = await timeline.recent(2)
+    assert (numbers(page.messages), page.up_to, page.next) == ([4, 3], 4, Position(before=3))
 
 
 @pytest.mark.asyncio
 async def test_a_number_that_stays_missing_is_made_void(timeline: Timeline, clock: Clock, migrated: Database) -> None:
     stored(migrated, 1, 4)
-    assert numbers((await timeline.newest(10)).messages) == [1]
+    assert numbers((await timeline.recent(10)).messages) == [1]
     clock.time = GAP_SECONDS
-    page = await timeline.newest(10)
-    assert (numbers(page.messages), page.newest) == ([4, 1], 4)
+    page = await timeline.recent(10)
+    assert (numbers(page.messages), page.up_to) == ([4, 1], 4)
     assert [each["seq"] for each in migrated.messages.find({"void": True}, sort=[("seq", 1)])] == [2, 3]
     after = await timeline.after(0, 10)
-    assert (numbers(after.messages), after.newest) == ([1, 4], 4)
+    assert (numbers(after.messages), after.up_to) == ([1, 4], 4)
 
 
 @pytest.mark.asyncio
@@ -196,7 +196,7 @@ async def test_a_message_that_takes_its_place_in_time_is_not_made_void(store: St
 async def test_who_has_seen_a_number_waits_for_what_is_missing_below_it(store: Store, migrated: Database) -> None:
     timeline = Timeline(store)
     stored(migrated, 1, 3)
-    waiting = asyncio.create_task(timeline.newest(10, seen=3))
+    waiting = asyncio.create_task(timeline.recent(10, seen=3))
     while not timeline.complete:  # noqa: ASYNC110  it has no event to wait for
         await asyncio.sleep(0)
     stored(migrated, 2)
@@ -220,13 +220,13 @@ async def test_a_page_claims_no_more_than_its_own_query_could_see(store: Store, 
     asked, answer = asyncio.Event(), asyncio.Event()
     timeline = Timeline(Slow())
     stored(migrated, 1)
-    reading = asyncio.create_task(timeline.newest(10))
+    reading = asyncio.create_task(timeline.recent(10))
     await asked.wait()
     stored(migrated, 2)
     await timeline.catch_up()  # somebody else reads meanwhile
     answer.set()
     page = await reading
-    assert (numbers(page.messages), page.newest) == ([1], 1)
+    assert (numbers(page.messages), page.up_to) == ([1], 1)
     assert timeline.complete == 2
 
 

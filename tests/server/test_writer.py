@@ -10,7 +10,7 @@ from harness.ports import free_port
 from migrations.runner import Database
 from server.messages import KeyReused, Message, NewMessage, StoreUnavailable, Write, Writer
 from server.store import Store
-from server.writer import MOST_MESSAGES, GroupCommit, Single, writer
+from server.writer import MAX_MESSAGES, GroupCommit, Single, writer_for
 
 Commits = Callable[[], list[int]]
 
@@ -29,7 +29,7 @@ def commits(migrated: Database) -> Commits:
 
 @pytest.fixture(params=["single", "grouped"])
 def any_writer(request: pytest.FixtureRequest, store: Store) -> Writer:
-    return writer(request.param, store)
+    return writer_for(request.param, store)
 
 
 @pytest.mark.asyncio
@@ -160,8 +160,8 @@ async def test_nobody_is_waited_for_longer_than_a_commit_takes(store: Store, com
 @pytest.mark.asyncio
 async def test_a_commit_is_bounded(store: Store, commits: Commits) -> None:
     grouped = GroupCommit(store)
-    await asyncio.gather(*(grouped.add(new(f"number {each}"), 0) for each in range(MOST_MESSAGES + 100)))
-    assert commits() == [MOST_MESSAGES, 100]
+    await asyncio.gather(*(grouped.add(new(f"number {each}"), 0) for each in range(MAX_MESSAGES + 100)))
+    assert commits() == [MAX_MESSAGES, 100]
 
 
 @pytest.mark.asyncio

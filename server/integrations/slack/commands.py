@@ -7,10 +7,9 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from server.admission import Admission
-from server.api import parsing
-from server.api.problems import BadRequest
 from server.integrations.slack import blocks, times
 from server.messages import ID_PATTERN, MessageError, MessageService, NewMessage, Page, StoreUnavailable
+from server.validation import validated
 
 DEFAULT_LISTED = 10
 HELP = """\
@@ -36,8 +35,8 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a command works with. `zone` tells the time zone of a user, if it is known."""
+class CommandContext:
+    """The collaborators of a command. `zone` gives the time zone of a user id, or None if it is unknown."""
 
     service: MessageService
     admission: Admission
@@ -49,27 +48,27 @@ def unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-async def obey(command: Command, parts: Parts) -> dict[str, Any]:
+async def obey(command: Command, context: CommandContext) -> dict[str, Any]:
     """Do what `command` says; returns what Slack is to show. Safe to repeat. Raises `StoreUnavailable`."""
     verb, rest = _split(command.words)
     try:
         match verb.lower():
             case "send":
-                return await _post(command, parts, rest)
+                return await _post(command, context, rest)
             case "reply":
                 id, text = _split(rest)
-                return await _post(command, parts, text, _id(id))
+                return await _post(command, context, text, _id(id))
             case "list":
-                return await _list(parts, rest)
+                return await _list(context, rest)
             case "since":
-                return await _since(command, parts, rest)
+                return await _since(command, context, rest)
             case "" | "help":
                 return blocks.said(HELP)
             case _:
                 raise Misunderstood(f"There is no command “{verb}”. These there are:\n{HELP}")
     except StoreUnavailable:
         raise
-    except (Misunderstood, BadRequest, MessageError) as error:
+    except (Misunderstood, MessageError) as error:
         return blocks.said(str(error))
 
 
@@ -81,31 +80,31 @@ def given_up(error: StoreUnavailable) -> dict[str, Any]:
     )
 
 
-async def _post(command: Command, parts: Parts, text: str, reply_to: str | None = None) -> dict[str, Any]:
+async def _post(command: Command, context: CommandContext, text: str, reply_to: str | None = None) -> dict[str, Any]:
     if not text:
         raise Misunderstood(f"There is no text. Write one of these:\n{HELP}")
     given = {"text": text, "author": command.author, "reply_to": reply_to}
-    new = parsing.validated(NewMessage, given, "the message")
-    parts.admission.admit("slack", is_write=True)
-    message, _ = await parts.service.post(new, "slack", command.once)
+    new = validated(NewMessage, given, "the message")
+    context.admission.admit("slack", is_write=True)
+    message, _ = await context.service.post(new, "slack", command.once)
     return blocks.listed("Stored:", [message])
 
 
-async def _list(parts: Parts, words: str) -> dict[str, Any]:
+async def _list(context: CommandContext, words: str) -> dict[str, Any]:
     if not re.fullmatch("[1-9][0-9]{0,3}", words or str(DEFAULT_LISTED)):
         raise Misunderstood(f"“{words}” is not a number of messages: write one such as /msg list 5")
     wanted = int(words or DEFAULT_LISTED)
-    page = await parts.service.recent(min(wanted, blocks.MAX_MESSAGES))
+    page = await context.service.recent(min(wanted, blocks.MAX_MESSAGES))
     return _page(page, "The newest messages:", "There are no messages yet.", wanted)
 
 
-async def _since(command: Command, parts: Parts, words: str) -> dict[str, Any]:
-    zone = await parts.zone(command.user_id)
+async def _since(command: Command, context: CommandContext, words: str) -> dict[str, Any]:
+    zone = await context.zone(command.user_id)
     try:
         since = times.parse(words, datetime.now(zone or UTC))
     except ValueError as error:
         raise Misunderstood(str(error)) from error
-    page = await parts.service.since(since.astimezone(UTC), blocks.MAX_MESSAGES)
+    page = await context.service.since(since.astimezone(UTC), blocks.MAX_MESSAGES)
     read_as = f"{since:%Y-%m-%d %H:%M} {zone or since.tzinfo}"
     return _page(page, f"Messages since {read_as}:", f"There are no messages since {read_as}.")
 

@@ -6,16 +6,18 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from server.admission import Admission
 from server.api import parsing
 from server.api.base import Handler
-from server.api.exchange import Edge
+from server.api.exchange import Dependencies
 from server.api.parsing import FORM
 from server.api.problems import BadRequest
 from server.integrations.background import Background
-from server.integrations.slack.commands import Command, Parts, given_up, obey, unescaped
+from server.integrations.slack.commands import Command, CommandContext, given_up, obey, unescaped
 from server.integrations.slack.models import CommandForm, EventModel
 from server.integrations.slack.slack import Slack
-from server.messages import KeyReused, NewMessage, StoreUnavailable
+from server.messages import Invalid, KeyReused, NewMessage, StoreUnavailable
+from server.validation import validated
 
 # Slack waits three seconds, its network included.
 ACKNOWLEDGE_SECONDS = 2.0
@@ -27,8 +29,8 @@ class FromSlack(Handler):
 
     public = True
 
-    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
-        super().initialize(edge, route)
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route)
         self.slack: Slack = collaborators["slack"]
         self.background: Background = collaborators["background"]
 
@@ -56,21 +58,25 @@ class Commands(FromSlack):
 
     takes = FORM
 
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route, **collaborators)
+        self.admission: Admission = collaborators["admission"]
+
     async def post(self) -> None:
         fields = {name: values[-1] for name, values in parsing.form(self.request.body).items()}
         if fields.get("ssl_check") == "1":
             self.acknowledge()
             return
-        form = parsing.validated(CommandForm, fields, "the command")
+        form = validated(CommandForm, fields, "the command")
         if form.response_url and not self.slack.may_answer(form.response_url):
-            raise BadRequest("response_url is not Slack's", (("response_url", "begin with https://hooks.slack.com/"),))
+            raise Invalid("response_url is not Slack's", (("response_url", "begin with https://hooks.slack.com/"),))
         # Slack sends a command once. If it comes again, somebody has recorded it.
         once = form.trigger_id or self.request.headers["X-Slack-Signature"]
         command = Command(
             unescaped(form.text), form.user_name.strip() or form.user_id, form.user_id, f"slack:command:{once}"
         )
-        parts = Parts(self.service, self.exchange.edge.admission, self.slack.zone)
-        work = self.background.start(self.background.patiently(lambda: obey(command, parts)))
+        context = CommandContext(self.service, self.admission, self.slack.zone)
+        work = self.background.start(self.background.patiently(lambda: obey(command, context)))
         await asyncio.wait({work}, timeout=ACKNOWLEDGE_SECONDS)
         self.acknowledge()
         if form.response_url:
@@ -93,15 +99,14 @@ class Events(FromSlack):
 
     async def post(self) -> None:
         document = parsing.json_object(self.request.body)
-        outer = parsing.validated(EventModel, document, "the event")
+        outer = validated(EventModel, document, "the event")
         if outer.type == "url_verification":
             self.send({"challenge": outer.challenge})
             return
         try:
             new = _mention(outer)
-        except BadRequest as error:
-            error.headers["X-Slack-No-Retry"] = "1"
-            raise
+        except Invalid as error:
+            raise BadRequest(str(error), error.errors, headers={"X-Slack-No-Retry": "1"}) from error
         if new is not None:
             self.exchange.admit("slack", is_write=True)
             work = self.background.start(self._post(new, outer.event_id))
@@ -139,9 +144,9 @@ def _mention(outer: EventModel) -> NewMessage | None:
     if str(user) in own or any(event.get(mark) for mark in ("bot_id", "bot_profile", "subtype", "edited")):
         return None
     if not outer.event_id or not isinstance(user, str) or not isinstance(text, str):
-        raise BadRequest("the mention is not complete", (("event", "give event_id, event.user and event.text"),))
+        raise Invalid("the mention is not complete", (("event", "give event_id, event.user and event.text"),))
     mention = MENTION.match(text)
     if mention and (not own or mention[1] in own):
         text = text[mention.end() :]
     text = unescaped(text)
-    return parsing.validated(NewMessage, {"text": text, "author": user}, "the mention") if text.strip() else None
+    return validated(NewMessage, {"text": text, "author": user}, "the mention") if text.strip() else None

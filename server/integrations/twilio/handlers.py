@@ -13,10 +13,11 @@ from twilio.twiml.messaging_response import MessagingResponse
 
 from server.api import parsing
 from server.api.base import Handler
-from server.api.exchange import Edge
+from server.api.exchange import Dependencies
 from server.api.parsing import FORM
 from server.api.problems import BadRequest
-from server.messages import KeyReused, NewMessage
+from server.messages import Invalid, KeyReused, NewMessage
+from server.validation import validated
 
 SAY_NOTHING = str(MessagingResponse())
 # Twilio itself answers these, and passes them on all the same.
@@ -70,17 +71,17 @@ class Sms(Handler):
     public = True
     takes = FORM
 
-    def initialize(self, edge: Edge, route: str, **collaborators: Any) -> None:
-        super().initialize(edge, route)
+    def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
+        super().initialize(dependencies, route)
         self.auth_token: str = collaborators["auth_token"]
         self.public_base_url: str = collaborators["public_base_url"]
 
     async def post(self) -> None:
         form = self._signed_form()
-        sms = parsing.validated(SmsForm, dict(_single(form)), "the text")
+        sms = validated(SmsForm, dict(_single(form)), "the text")
         text = "\n".join(filter(None, [sms.Body, *_media(form)]))
         if text.strip() and not _is_keyword(sms):
-            new = parsing.validated(NewMessage, {"text": text, "author": sms.From}, "the text")
+            new = validated(NewMessage, {"text": text, "author": sms.From}, "the text")
             self.exchange.admit("twilio", is_write=True)
             with contextlib.suppress(KeyReused):  # the first text with this id is the one that counts
                 message, _ = await self.service.post(new, "sms", f"sms:{sms.MessageSid}")
@@ -106,11 +107,11 @@ class Sms(Handler):
 
 
 def _single(form: Form) -> Iterator[tuple[str, str]]:
-    """The fields we read, each with its one value. Raises `BadRequest`: signed values have no order to choose by."""
+    """The fields of `SmsForm`, each with its one value. Raises `Invalid`: signed values have no order to choose by."""
     for name in SmsForm.model_fields:
         values = set(form.get(name, []))
         if len(values) > 1:
-            raise BadRequest(f"{name} is given with {len(values)} values", ((name, "give it once"),))
+            raise Invalid(f"{name} is given with {len(values)} values", ((name, "give it once"),))
         yield from ((name, value) for value in values)
 
 
