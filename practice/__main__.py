@@ -1,9 +1,10 @@
 """The command `python -m practice`: write a server of your own, and know whether it is right."""
 
+import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from harness import interrupts
 from harness.processes import ProgramError
-from practice import hints, render, results, runner, settings, stages
+from practice import grade, hints, history, render, report, results, runner, selftest, settings, stages
 from practice import start as start_server
 from practice.check import Stage
 from practice.results import StageResult
@@ -124,6 +125,7 @@ def check(
             found.append(_run(target, stage, start_seconds))
             if not as_json:
                 _echo(render.stage_result(found[-1], everything=everything))
+        _remember(target, found)
     click.echo(json.dumps(results.as_json(found), ensure_ascii=False) if as_json else render.summary(found))
     sys.exit(1 if any(each.count("fail") for each in found) else 0)
 
@@ -139,6 +141,79 @@ def hint(check: str, folder: Path | None) -> None:
         raise click.UsageError(f"there is no check {check}: see `python -m practice show STAGE`") from None
     number, count, text = hints.next_one(check, (folder or Path.cwd()) / ".practice")
     click.echo(f"{text}  ({number} of {count})")
+
+
+@command.command("report")
+@FOLDER
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file; .practice/report.html if left out."
+)
+def write_report(folder: Path | None, output: Path | None) -> None:
+    """Write one page about the server in FOLDER: the stages, what failed, and when each check first passed."""
+    with _explained():
+        target = settings.of_folder(folder or Path())
+        path = output or target.own_files / "report.html"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(report.render(target), encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(path)
+
+
+@command.command("grade")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--stage", "chosen", type=StageType(), multiple=True, help="Only this stage; can be repeated.")
+@click.option("--seconds-each", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Time for each.")
+def grade_folders(folders: tuple[Path, ...], chosen: tuple[Stage, ...], seconds_each: float) -> None:
+    """Check each of FOLDERS and print CSV, one row for each: checks passed in each stage, and what went wrong.
+
+    The servers in FOLDERS are other people's programs, and run as you, with all that you may do: look at them first, or
+    use an account or a container that has nothing to lose.
+
+    \b
+    Example:
+      python -m practice grade class/* --seconds-each 300 > marks.csv
+    """
+    numbers = [each.number for each in chosen]
+    writer = csv.DictWriter(sys.stdout, grade.COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for folder in tqdm(folders, unit=" folders", delay=2, leave=False, disable=None, file=sys.stderr):
+        writer.writerow(grade.grade(folder, numbers, seconds_each))
+        sys.stdout.flush()
+
+
+@command.command("selftest")
+@click.option("--quick", is_flag=True, help="One reference and a few mutants only.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this reference or mutant; can be repeated.")
+def run_selftest(quick: bool, only: tuple[str, ...]) -> None:
+    """Check the checker: references must pass every stage, and mutants, with one mistake each, must be caught."""
+    verdicts: list[selftest.Verdict] = []
+    with selftest.scratch() as folder:
+        todo = [each for each in selftest.trials(Path(folder), quick=quick) if not only or each.name in only]
+        for each in todo:
+            if word := selftest.missing_program(each):
+                click.echo(f"  · {each.name:<46} not run: there is no {word} on this machine")
+        todo = [each for each in todo if not selftest.missing_program(each)]
+        with tqdm(total=len(todo), unit=" servers", delay=2, leave=False, disable=None, file=sys.stderr) as bar:
+
+            def tell(verdict: selftest.Verdict) -> None:
+                verdicts.append(verdict)
+                bar.update()
+                with tqdm.external_write_mode(file=sys.stderr):
+                    click.echo(selftest.line(verdict))
+
+            selftest.run(todo, tell)
+        click.echo("\n".join(["", *selftest.summary(verdicts)]))
+    good = all(each.has_passed if each.trial.mutant is None else each.is_caught for each in verdicts)
+    sys.exit(0 if good else 1)
+
+
+def _remember(target: Target, found: list[StageResult]) -> None:
+    """Keep the results in the learner's folder, for the report."""
+    if (target.folder / settings.FILE).is_file() and target.command is not None:
+        with suppress(OSError):  # what cannot be written is not worth to stop for
+            history.add(target.own_files, found)
 
 
 def _target(folder: Path | None, command_line: str | None, url: str | None, is_mine: bool) -> Target:

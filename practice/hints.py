@@ -8,10 +8,14 @@ from pathlib import Path
 FILE = "hints.json"
 
 
+def all_of_them() -> dict[str, list[str]]:
+    """All hints by the id of their check; of each check the vaguest first, the plainest last."""
+    return tomllib.loads(files("practice").joinpath("hints.toml").read_text(encoding="utf-8"))
+
+
 def of(check: str) -> list[str]:
-    """All hints for a check, the first the vaguest, the last the plainest."""
-    found = tomllib.loads(files("practice").joinpath("hints.toml").read_text(encoding="utf-8"))
-    return [str(each) for each in found.get(check, [])]
+    """The hints for a check."""
+    return all_of_them().get(check, [])
 
 
 def next_one(check: str, folder: Path) -> tuple[int, int, str]:

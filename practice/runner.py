@@ -33,17 +33,17 @@ def run_stage(
     """
     begun = time.monotonic()
     kept = _new_folder(target.own_files / f"stage-{stage.number}")
-    results = []
+    results, repeat = [], ""
     with _started(target, stage, kept, start_seconds) as server:
         for check in stage.checks:
             results.append(_run(check, server, kept))
             each(results[-1])
-        repeat = server.command_line()
-    failed = any(result.outcome == "fail" for result in results)
-    if not failed:
+            if results[-1].outcome == "fail":
+                repeat = repeat or server.command_line()
+    if all(result.outcome != "fail" for result in results):
         shutil.rmtree(kept, ignore_errors=True)
     seconds = time.monotonic() - begun
-    return StageResult(stage.number, stage.name, tuple(results), repeat if failed else "", seconds)
+    return StageResult(stage.number, stage.name, tuple(results), repeat, seconds)
 
 
 @contextmanager

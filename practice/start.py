@@ -34,7 +34,9 @@ def start(folder: Path, language: str) -> list[Path]:
     """
     starters = files("practice").joinpath("starters")
     with as_file(starters) as root:
-        written = {path.name: path.read_text(encoding="utf-8") for path in (root / language).iterdir() if path.is_file()}
+        written = {
+            path.name: path.read_text(encoding="utf-8") for path in (root / language).iterdir() if path.is_file()
+        }
         settings = (root / FILE).read_text(encoding="utf-8").replace("COMMAND", COMMANDS[language])
     tasks = "\n".join(f"{each.number}. **{each.name}**: {each.task}" for each in stages.STAGES)
     written |= {FILE: settings, "README.md": README.format(tasks=tasks), ".gitignore": ".practice/\n__pycache__/\n"}

@@ -23,9 +23,8 @@ VISITORS = 50
 
 def visits(server: Server) -> int:
     """How many visits the server says that there were."""
-    answer = server.get("/visits").expect(
-        success(), that('JSON such as {"count": 3}', lambda it: count_of(it) is not None)
-    )
+    words = 'a status from 200 to 299, and JSON such as {"count": 3}'
+    answer = server.get("/visits").expect(that(words, lambda it: it.ok and count_of(it) is not None))
     return count_of(answer) or 0
 
 

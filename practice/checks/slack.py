@@ -27,8 +27,8 @@ requests from Slack", or let its library check it), with the secret in SLACK_SIG
 as it came, byte by byte. What is not signed so, or more than 5 minutes ago, is refused with 400 to 499, and stores
 nothing; what is signed is answered with 200 to 299 within 3 s.
 `send TEXT` stores TEXT. `list N` answers with the texts of the newest N messages, newest first, as plain text or as
-JSON of any shape that has them. Slack writes &, < and > as &amp; &lt; and &gt;, and wants them so: a message has what the
-person typed, an answer has it escaped. Any other command is answered with less than 500.""",
+JSON of any shape that has them. Slack writes &, < and > as &amp; &lt; and &gt;, and wants them so: a message has what
+the person typed, an answer has it escaped. Any other command is answered with less than 500.""",
 )
 check = STAGE.check
 
