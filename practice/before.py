@@ -77,11 +77,10 @@ def version_before(target: Target, folder: Path) -> Target:
 
 
 @contextmanager
-def migrated(server: Server, name: str, *, times: int = 1, killed_at: int = 0) -> Iterator[Server]:
+def migrated(server: Server, name: str, *, killed_at: int = 0) -> Iterator[Server]:
     """The new server on a copy of the old data while the block runs, after the data was brought along.
 
-    That is done `times` times; before that it is begun once and killed (kill -9) at the `killed_at`-th change of the
-    data, if `killed_at` is not 0.
+    If `killed_at` is not 0, that is begun once before, and killed (kill -9) at the `killed_at`-th change of the data.
     """
     left = server.once(old)
     new = server.beside(server.data.parent / name)
@@ -90,14 +89,16 @@ def migrated(server: Server, name: str, *, times: int = 1, killed_at: int = 0) -
     try:
         if killed_at:
             _begin_and_kill(new, killed_at)
-        for number in range(times):
-            _migrate(new)
-            new.start_again()
-            if number + 1 < times:
-                new.stop()
+        migrate_and_start(new)
         yield new
     finally:
         new.stop()
+
+
+def migrate_and_start(new: Server) -> None:
+    """Bring the data of a server that is stopped along, and start it. Raises `Broken`."""
+    _migrate(new)
+    new.start_again()
 
 
 def _migrate(new: Server) -> None:

@@ -5,7 +5,8 @@ import json
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -127,27 +128,62 @@ def send(request: Request, seconds: float = ANSWER_SECONDS) -> Answer:
 
     Redirects are not followed, and no proxy is asked.
     """
-    parts = urlsplit(request.url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    begun = time.monotonic()
-    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
-    try:
-        connection.connect()
-        connected = connection.sock  # which the connection forgets if the server is going to close it
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        body = request.body if request.method == "POST" else None
-        connection.request(request.method, path, body, dict(request.headers))
-        response = connection.getresponse()
-        received = _read(response, connected, begun + seconds)
-    except TimeoutError:
-        return Answer(request, begun, time.monotonic(), problem=f"no whole answer within {seconds:g} s")
-    except ConnectionRefusedError:
-        return Answer(request, begun, time.monotonic(), problem="nobody listens there: the connection was refused")
-    except (OSError, http.client.HTTPException) as error:
-        return Answer(request, begun, time.monotonic(), problem=_problem(error))
-    finally:
-        connection.close()
-    return Answer(request, begun, time.monotonic(), response.status, dict(response.headers), received)
+    return send_together([request], seconds)[0]
+
+
+def send_together(requests: Sequence[Request], seconds: float = ANSWER_SECONDS) -> list[Answer]:
+    """Send requests as close together as can be, on connections that are open by then: see `send`."""
+    calls = [_Call(each, seconds) for each in requests]
+    for call in calls:
+        call.connect()
+    for call in calls:
+        call.write()
+    return [call.read() for call in calls]
+
+
+class _Call:
+    """One request on its way: connected, written, read. The first problem ends it."""
+
+    def __init__(self, request: Request, seconds: float) -> None:
+        self._request, self._seconds = request, seconds
+        self._parts = urlsplit(request.url)
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
+        self._problem = ""
+        self._begun = time.monotonic()
+
+    def connect(self) -> None:
+        with self._noting_problems():
+            self._connection.connect()
+
+    def write(self) -> None:
+        with self._noting_problems():
+            path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+            body = self._request.body if self._request.method == "POST" else None
+            self._begun = time.monotonic()
+            if not self._problem:
+                self._connection.request(self._request.method, path, body, dict(self._request.headers))
+
+    def read(self) -> Answer:
+        status, headers, body = 0, dict[str, str](), b""
+        with self._noting_problems(), closing(self._connection):
+            if not self._problem:
+                connected = self._connection.sock  # which the connection forgets if the server is going to close it
+                response = self._connection.getresponse()
+                body = _read(response, connected, self._begun + self._seconds)
+                status, headers = response.status, dict(response.headers)
+        return Answer(self._request, self._begun, time.monotonic(), status, headers, body, self._problem)
+
+    @contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            self._problem = f"no whole answer within {self._seconds:g} s"
+        except ConnectionRefusedError:
+            self._problem = "nobody listens there: the connection was refused"
+        except (OSError, http.client.HTTPException) as error:
+            self._problem = _problem(error)
 
 
 def _read(response: http.client.HTTPResponse, connected: socket.socket, deadline: float) -> bytes:

@@ -23,6 +23,7 @@ POLL_SECONDS = 0.05
 SECONDS_EACH = 900.0
 QUICK_REFERENCE, QUICK_STAGES = "stdlib", (1, 2)
 CAUGHT = frozenset({"fail", "remark"})
+COULD_NOT_BE_ASKED = 2
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `check` said of a server: the outcome of each check by its id; `error` if it could not be asked."""
+    """What `check` said of a server: the outcome of each check by its id; `error` if it could not be asked.
+
+    `is_broken` is set if `check` itself ended as it never should.
+    """
 
     trial: Trial
     outcomes: dict[str, str] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0
+    is_broken: bool = False
 
     @property
     def caught_by(self) -> list[str]:
@@ -58,7 +63,7 @@ class Verdict:
     @property
     def is_caught(self) -> bool:
         """Whether some check found something, or the server could not even be asked."""
-        return bool(self.caught_by or self.error)
+        return not self.is_broken and bool(self.caught_by or self.error)
 
     @property
     def is_caught_as_meant(self) -> bool:
@@ -132,7 +137,8 @@ def _verdict(trial: Trial, program: Program, seconds: float) -> Verdict:
     try:
         document: dict[str, Any] = json.loads(lines[-1])
     except (IndexError, ValueError):
-        return Verdict(trial, error=" ".join(program.last_lines(5)) or "it said nothing", seconds=seconds)
+        said = " ".join(program.last_lines(5)) or "it said nothing"
+        return Verdict(trial, {}, said, seconds, is_broken=program.process.returncode != COULD_NOT_BE_ASKED)
     outcomes = {check["id"]: check["outcome"] for stage in document["stages"] for check in stage["checks"]}
     return Verdict(trial, outcomes, seconds=seconds)
 
@@ -152,7 +158,7 @@ def line(verdict: Verdict) -> str:
     if verdict.is_caught:
         return f"  ~ {name:<46} by {', '.join(verdict.caught_by[:3]) or verdict.error}, meant was {mutant.check}"
     unasked = "" if verdict.outcomes.get(mutant.check) != "not asked" else ", which was not asked"
-    return f"  ✗ {name:<46} NOT CAUGHT, meant was {mutant.check}{unasked}"
+    return f"  ✗ {name:<46} NOT CAUGHT, meant was {mutant.check}{unasked} {verdict.error}".rstrip()
 
 
 def summary(verdicts: Collection[Verdict]) -> list[str]:

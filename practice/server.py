@@ -5,7 +5,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +119,13 @@ class Server:
             self.wrote_at = max(self.wrote_at, answer.ended)
         return Response(self, answer)
 
+    def say_together(self, texts: Sequence[str]) -> list[Response]:
+        """Post messages with these texts as close together as can be."""
+        bodies = [json.dumps({"text": each}, ensure_ascii=False).encode() for each in texts]
+        answers = exchange.send_together([Request("POST", f"{self.url}/messages", JSON, body) for body in bodies])
+        self.wrote_at = max(self.wrote_at, *(each.ended for each in answers))
+        return [Response(self, each) for each in answers]
+
     def say(self, *texts: str) -> list[dict[str, Any]]:
         """Post messages with these texts one after the other; the messages as they were answered."""
         said = [self.post("/messages", {"text": each}).expect(message(each)) for each in texts]
@@ -188,6 +195,9 @@ class Server:
             seconds=self._start_seconds,
         )
         self.url = self._running.url
+        if not self.is_running:
+            self.kill()
+            raise ProgramError("the command ended, and what it started runs on: a server must stay in the foreground")
 
     def environment(self) -> dict[str, str | None]:
         """What the server gets in its environment, in this stage."""
@@ -235,9 +245,8 @@ class Server:
 
     def stop(self) -> list[str]:
         """Ask the server to end (SIGTERM), and kill what is left; the names of the processes that were left."""
-        if self._running is None:
-            return []
-        processes.end(self._running.program.process, STOP_SECONDS)
+        if self._running is not None:
+            processes.end(self._running.program.process, STOP_SECONDS)
         deadline = time.monotonic() + LINGER_SECONDS
         while (left := processes.carrying(MARK, self._mark)) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
@@ -249,7 +258,7 @@ class Server:
         """Kill the server and all that it has started (kill -9), at once."""
         if self._running is not None:
             processes.kill(self._running.program)
-            self.kill_strays()
+        self.kill_strays()
 
     def kill_strays(self) -> None:
         """Kill what the server has started and what has left its session, as daemons do."""

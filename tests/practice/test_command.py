@@ -88,7 +88,7 @@ def test_a_failure_is_one_exchange(new_folder: NewFolder) -> None:
     assert re.fullmatch(r"stage 2  messages +\d+ of 16", lines[0])
     assert [line.split()[0] for line in lines[1:7]] == ["✗", "asked", "answered", "expected", "why", "next"]
     assert "curl -s 'http://127.0.0.1:" in lines[2]
-    assert lines[6].endswith("python -m practice hint messages.stored")
+    assert lines[6].endswith("python -m practice hint messages.emoji")
     assert "\x1b" not in ended.stdout
 
 
@@ -113,7 +113,9 @@ def test_what_failed_can_be_repeated(new_folder: NewFolder) -> None:
         servers.running(again, folder / "log", cwd=folder) as server,
         servers.direct_session() as session,
     ):
-        assert [each["text"] for each in session.get(server.url + asked[2], timeout=10).json()["messages"]] != ["hello"]
+        listed = session.get(server.url + asked[2], timeout=10).json()["messages"]
+        assert listed
+        assert listed[0]["text"] == re.findall(r'"text": "([^"]+)', said)[0]
 
 
 def test_a_server_that_forgets_is_caught_by_kill(new_folder: NewFolder) -> None:
@@ -197,7 +199,7 @@ def test_a_server_that_answers_garbage(new_folder: NewFolder) -> None:
 
 def test_a_daemon_is_found_and_killed(new_folder: NewFolder) -> None:
     """The command ends at once, and what it started has left its session: it is told so, and nothing stays."""
-    fork = "import os, sys\nif os.fork(): sys.exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+    fork = "import os, sys, time\nif os.fork(): sys.exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\ntime.sleep(1)\n"
     folder = new_folder(
         'execute("CREATE TABLE IF NOT EXISTS visits', fork + 'execute("CREATE TABLE IF NOT EXISTS visits'
     )
@@ -267,9 +269,7 @@ def test_a_hint_goes_one_step_further_each_time(tmp_path: Path) -> None:
 
 
 def test_a_hint_for_nothing() -> None:
-    assert "there is no check messages.limits" in complaint(
-        run("practice", "hint", "messages.limits"), 2
-    )
+    assert "there is no check messages.limits" in complaint(run("practice", "hint", "messages.limits"), 2)
 
 
 def test_the_stages_are_listed_and_shown() -> None:
@@ -311,9 +311,7 @@ def test_grading_goes_on_after_every_kind_of_failure(new_folder: NewFolder, tmp_
     broken = new_folder(command="no-such-program {port}", name="broken")
     slow = new_folder('execute("INSERT INTO visits DEFAULT VALUES")', "import time; time.sleep(60)", name="slow")
     (tmp_path / "empty").mkdir()
-    ended = run(
-        "practice", "grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "12"
-    )
+    ended = run("practice", "grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "12")
     assert ended.returncode == 0, ended.stderr
     header, *rows = ended.stdout.splitlines()
     assert header.startswith("folder,scaffolding,messages,time,")
