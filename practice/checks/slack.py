@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import requests
 
@@ -77,8 +78,10 @@ def is_not_stored(server: Server, text: str) -> None:
 
 @check("slack.send", "send TEXT stores the text", why="a command that does nothing is worse than none", needs=SLACK)
 def send(server: Server) -> None:
-    deliver(server, "send lunch at noon?").expect(success())
-    server.get("/messages?limit=1").expect(list_of_messages(), texts(["lunch at noon?"]))
+    for quote_via in (quote_plus, quote):  # a space may be + or %20: the signature is over what came
+        text = f"lunch at noon, by {quote_via.__name__}?"
+        deliver(server, f"send {text}", quote_via=quote_via).expect(success())
+        server.get("/messages?limit=1").expect(list_of_messages(), texts([text]))
 
 
 @check("slack.list", "list N shows the newest N, newest first", why="N is what was asked for", needs=SLACK)
