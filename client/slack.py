@@ -6,12 +6,12 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import requests
 from slack_sdk.signature import SignatureVerifier
@@ -67,11 +67,19 @@ def channel() -> Iterator[Channel]:
 
 
 def command(
-    url: str, signing_secret: str, line: str, response_url: str, user: str = "you", at: float | None = None
+    url: str,
+    signing_secret: str,
+    line: str,
+    response_url: str,
+    user: str = "you",
+    at: float | None = None,
+    path: str = COMMANDS,
+    quote_via: Callable[..., str] = quote_plus,
 ) -> requests.PreparedRequest:
     """Build the signed request for the slash command `line`, such as "/msg list 5".
 
-    `at` is the time of the signature in Unix seconds, now by default.
+    `at` is the time of the signature in Unix seconds, now by default. `path` is where the service listens for
+    commands. `quote_via` encodes the form: `urllib.parse.quote` writes a space as %20 instead of +.
     """
     word, _, text = line.strip().partition(" ")
     fields = {
@@ -84,7 +92,7 @@ def command(
         "response_url": response_url,
         "trigger_id": secrets.token_hex(16),
     }
-    return _signed(url + COMMANDS, signing_secret, urlencode(fields), FORM, at)
+    return _signed(url + path, signing_secret, urlencode(fields, quote_via=quote_via), FORM, at)
 
 
 def mention(

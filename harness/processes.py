@@ -54,14 +54,14 @@ def start(
     command: Sequence[str],
     log: Path,
     *,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     pipes: bool = False,
 ) -> Program:
     """Start `command`, which must be stopped with `stop` or `kill`.
 
-    `environment` is added to that of this process. stdin is empty, and output is appended to `log`; with `pipes` stdin
-    and stdout are pipes instead. Raises `ProgramError` if the program cannot be started.
+    `environment` is added to that of this process; None removes a variable. stdin is empty, and output is appended to
+    `log`; with `pipes` stdin and stdout are pipes instead. Raises `ProgramError` if the program cannot be started.
 
     The kernel terminates the program when the thread that has started it ends, so only the main thread requests that.
     """
@@ -74,7 +74,7 @@ def start(
                 stdin=ours,
                 stdout=theirs or output,
                 stderr=output,
-                env={**os.environ, **(environment or {})},
+                env={name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None},
                 cwd=cwd,
                 start_new_session=True,
             )
@@ -144,6 +144,19 @@ def descendants(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
         with suppress(psutil.Error):
             found |= {each.pid: each for each in process.children(recursive=True) if each.pid not in found}
     return list(found.values())
+
+
+def carrying(variable: str, value: str) -> list[psutil.Process]:
+    """The processes of this user whose environment has `variable` set to `value`.
+
+    Children inherit it, and so do those that left their parent and its session: a daemon is found by it.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(variable) == value:
+                found.append(process)
+    return found
 
 
 def kill_all(running: Sequence[psutil.Process]) -> None:

@@ -51,7 +51,7 @@ def start(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Server:
@@ -82,7 +82,7 @@ def running(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Iterator[Server]:
