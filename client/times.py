@@ -1,4 +1,4 @@
-"""Times as people write them, in their own time zone."""
+"""Parse times as people write them: 10am, yesterday, 2h, or RFC 3339."""
 
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -10,10 +10,10 @@ EXAMPLES = "10am, 10:00, yesterday, 2h, or 2024-02-29T12:00:00Z"
 
 
 def parse(text: str, now: datetime | None = None, zone: tzinfo | None = None) -> datetime:
-    """When `text` was, as an aware time: the last 10am, two hours ago (2h), or an RFC 3339 time.
+    """Parse a time of day, an interval before `now` (2h), a day, or an RFC 3339 time to a timezone-aware datetime.
 
-    A time of day is the last one there was, a day its beginning, in `zone`, which is the machine's own
-    if left out. Raises `ValueError` that shows what can be written.
+    A time of day means its latest occurrence, and a day its first moment, in `zone` (the machine's by default).
+    Raises `ValueError` with examples.
     """
     now = now or datetime.now(UTC)
     written = text.strip().lower()
@@ -59,5 +59,5 @@ def _on_day(now: datetime, days_before: int, clock: time, zone: tzinfo | None) -
 
 
 def _in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
-    """A clock's time as an aware one; without a `zone` by the machine's rules, summer time and all."""
+    """Make a naive time aware: in `zone`, or by the machine's time zone rules with their daylight saving time."""
     return naive.astimezone() if zone is None else naive.replace(tzinfo=zone)

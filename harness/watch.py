@@ -1,12 +1,14 @@
-"""Which processes of this machine serve an address, and how much processor time they use."""
+"""Finds the processes that listen on a port or serve a URL, and measures their CPU time."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+
+from harness.processes import descendants
 
 
 @dataclass
@@ -15,36 +17,77 @@ class Processes:
 
     roles: dict[str, list[psutil.Process]]
 
-    def cpu_seconds(self) -> list[tuple[str, int, float]]:
-        """The role, pid, and CPU time so far, in seconds of user and system time, of each that still runs."""
-        used = [(role, each.pid, _cpu_seconds(each)) for role, them in self.roles.items() for each in them]
-        return [(role, pid, seconds) for role, pid, seconds in used if seconds is not None]
-
     def pids(self) -> dict[str, list[int]]:
         """The process ids of each role."""
         return {role: [process.pid for process in each] for role, each in self.roles.items()}
 
 
-def behind(url: str) -> Processes:
-    """The processes of this machine that answer at `url`, and the mongod they talk to.
+@dataclass
+class _Seen:
+    """The last sample of a process: its own CPU time, that of the children it has waited for, and its parent."""
 
-    Found by their sockets: the server listens on the port of `url`, and mongod on one that the server is connected
-    to. Processes on other machines, or of another user, are not found; their role is empty.
+    own: float
+    reaped: float
+    parent: int
+
+
+class CpuMeter:
+    """Measures the CPU time of processes, including children that started and ended between two samples.
+
+    When a process waits for a child that has ended, the kernel adds the child's CPU time to the parent's "children"
+    times. What of this was in no sample of the child itself is counted for the parent.
     """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+        self._at_first: dict[int, float] = {}
+        self._known: dict[int, float] = {}  # CPU time of the ended children of each, as it was last seen
+        self._missed: dict[int, float] = {}
+
+    def cpu_seconds(self, processes: Sequence[psutil.Process]) -> list[tuple[int, float]]:
+        """The pid and CPU time so far, in seconds of user and system time, of each of `processes` that still runs."""
+        now = {each.pid: seen for each in processes if (seen := _look(each)) is not None}
+        for pid in set(self._seen) - set(now):
+            ended = self._seen.pop(pid)
+            self._known[ended.parent] = self._known.get(ended.parent, 0.0) + ended.own
+        self._seen |= now
+        found = []
+        for pid, seen in now.items():
+            first = self._at_first.setdefault(pid, seen.reaped)
+            missed = seen.reaped - first - self._known.get(pid, 0.0)
+            self._missed[pid] = max(self._missed.get(pid, 0.0), missed)
+            found.append((pid, seen.own + self._missed[pid]))
+        return found
+
+
+def behind(url: str) -> Processes:
+    """Find the processes of this machine that serve `url` (`server`), and those that they are connected to.
+
+    They are found by their sockets: a server process listens on the port of `url`, or is a child of one that does. A
+    process to whose port they are connected has the role `mongod`, if that is its name, else `database`. Processes of
+    other machines or users are not found, and the list of their role is then empty.
+    """
+    nobody: dict[str, list[psutil.Process]] = {"server": [], "mongod": [], "database": []}
     try:
-        port = urlsplit(url).port or 80
-    except ValueError:  # no port that anybody could listen on
-        return Processes({"server": [], "mongod": []})
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # not a valid port
+        return Processes(nobody)
     listening: dict[int, list[psutil.Process]] = defaultdict(list)
     connected: dict[int, set[int]] = defaultdict(set)
     for process, connection in _tcp_connections():
         if connection.status == psutil.CONN_LISTEN:
             listening[connection.laddr.port].append(process)
-        elif connection.raddr:
+        elif connection.raddr and _is_loopback(connection.raddr.ip):
             connected[process.pid].add(connection.raddr.port)
-    servers = listening[port]
-    behind_them = {each for server in servers for remote in connected[server.pid] for each in listening[remote]}
-    return Processes({"server": servers, "mongod": [each for each in behind_them if "mongod" in each.name()]})
+    servers = descendants(listening[port])
+    pids = {each.pid for each in servers}
+    remotes = {remote for server in servers for remote in connected[server.pid]}
+    behind_them = {each for remote in remotes for each in listening[remote] if each.pid not in pids}
+    found = nobody | {"server": servers}
+    for each in behind_them:
+        found["mongod" if "mongod" in each.name() else "database"].append(each)
+    return Processes(found)
 
 
 def listeners(port: int) -> list[psutil.Process]:
@@ -61,6 +104,14 @@ def listening_ports(process: psutil.Process) -> list[int]:
     return [each.laddr.port for each in _connections_of(process) if each.status == psutil.CONN_LISTEN]
 
 
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address in {"::1", "::ffff:127.0.0.1"} or address in _own_addresses()
+
+
+def _own_addresses() -> set[str]:
+    return {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
+
+
 def _tcp_connections() -> Iterator[tuple[psutil.Process, Any]]:
     for process in psutil.process_iter():
         for connection in _connections_of(process):
@@ -71,13 +122,23 @@ def _connections_of(process: psutil.Process) -> list[Any]:
     try:
         return process.net_connections("tcp")
     except psutil.Error:
-        return []  # it has ended, or belongs to another user
+        return []  # the process has ended, or belongs to another user
 
 
-def _cpu_seconds(process: psutil.Process) -> float | None:
-    """None for a process that has ended, although nobody may have waited for it yet."""
+def cpu_seconds(process: psutil.Process) -> float:
+    """The CPU time that `process` has used so far; 0 if it has ended."""
+    seen = _look(process)
+    return seen.own if seen else 0.0
+
+
+def _look(process: psutil.Process) -> _Seen | None:
+    """A sample of a process; None if it has ended, zombies included."""
     try:
-        times = process.cpu_times()
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(times.user + times.system)
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            times = process.cpu_times()
+            reaped = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+            return _Seen(times.user + times.system, reaped, process.ppid())
     except psutil.Error:
         return None

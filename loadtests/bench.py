@@ -34,8 +34,10 @@ from harness import clock, machine
 from harness.options import MongodbOptions, from_environment
 from harness.processes import ProgramError
 from loadtests import wrk
+from loadtests.bench_loads import Sample
+from loadtests.bench_servers import Workspace
 from loadtests.intervals import ENOUGH_PAIRS, Ratio, paired_ratio
-from loadtests.rows import Goal, Place, Row, Sample, Side
+from loadtests.rows import Goal, Row, Side
 
 ROUNDS = ENOUGH_PAIRS
 SECONDS = 3
@@ -111,10 +113,10 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
             result = Result(row)
             results.append(result)
             bar.set_description(f"{row.name}: starting the database")
-            with _place(folder, mongodb) as place:
+            with _workspace(folder, mongodb) as workspace:
                 try:
                     # Closed at once where a void sample ends the row: its servers must not outlive it.
-                    with closing(_samples(row, place, rounds, seconds, cores, bar)) as samples:
+                    with closing(_samples(row, workspace, rounds, seconds, cores, bar)) as samples:
                         for number, pair in samples:
                             for side, began, sample in pair:
                                 keep.writerows(
@@ -134,19 +136,19 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
 
 
 @contextmanager
-def _place(folder: Path, mongodb: MongodbOptions) -> Iterator[Place]:
+def _workspace(folder: Path, mongodb: MongodbOptions) -> Iterator[Workspace]:
     """A new database for a row, unless one is given: what the rows before it have written could slow it down."""
     data = folder / "data"
     data.mkdir()
     try:
         with replace(mongodb, data_dir=str(data / "mongodb")).running() as uri:
-            yield Place(uri, data, folder / "logs")
+            yield Workspace(uri, data, folder / "logs")
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
 def _samples(
-    row: Row, place: Place, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "tqdm[Any]"
+    row: Row, workspace: Workspace, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "tqdm[Any]"
 ) -> Generator[tuple[int, Pair], None, None]:
     """Each round's number, and for its sides in turn when they began (Unix seconds), and what they measured.
 
@@ -159,7 +161,7 @@ def _samples(
         urls = {}
         for side in sides:
             if side.server not in urls:
-                urls[side.server] = running.enter_context(side.server.running(place))
+                urls[side.server] = running.enter_context(side.server.running(workspace))
         with _on(cores["load"] if cores else None):
             for side in [] if row.once else sides:
                 bar.set_description(f"{row.name}: warming up {side.name}")

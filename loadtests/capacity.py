@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from loadtests import ingest, service
-from loadtests.experiment import Variants, database, new_folder
+from loadtests.experiment import Variants, targets_of
+from loadtests.folders import new_folder
+from loadtests.ingest import Run
 from loadtests.run import Load, run
+from loadtests.summary import summarize
 
 FIRST_RATE = 100.0
 LOWEST_RATE = 1.0
@@ -42,7 +44,7 @@ class Slo:
 
     @property
     def column(self) -> str:
-        """Which number of `ingest.summary` it is about."""
+        """Which number of `summarize` it is about."""
         return f"p{self.percentile}_ms"
 
     def held_by(self, summary: dict[str, Any]) -> bool:
@@ -66,7 +68,7 @@ class Capacity:
 
     `high` is infinite and `limit` says why if the service was never seen to fail: the load generator was
     the limit, or the search ended. `runs` has a row for each run: rate (offered), held, folder, and the
-    columns of `ingest.summary`.
+    columns of `summarize`.
     """
 
     scenario: str
@@ -98,6 +100,7 @@ def capacity(
     folder: Path | None = None,
     step: float = STEP,
     settings: Mapping[str, Any] | None = None,
+    pid: int | None = None,
 ) -> Capacity:
     """Search the highest rate that holds `slo` on the service at `url`, and confirm it with a second run.
 
@@ -106,18 +109,18 @@ def capacity(
     for, and once it was broken it halves the gap until that is `step` (1.08: 8 %). Then the highest rate
     that held is run again; should it fail now, the next lower one is, and the search goes on below if none
     is left. A run in which the load generator was the limit tells nothing about the service, and ends the
-    search upwards. `settings`, the server's own, are kept beside the results.
+    search upwards. `settings` and `pid` as for `run`.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
-    slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.scenario}")
+    slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.title}")
     rows: list[dict[str, Any]] = []
 
     def holds(rate: float) -> bool:
-        place = folder / f"{len(rows) + 1:02d} at {rate:.0f}"
-        run(replace(load, rate=rate), url, place, dict(settings or {}), title=f"{load.scenario} at {rate:,.0f}/s")
-        summary = ingest.summary(place)
+        run_folder = folder / f"{len(rows) + 1:02d} at {rate:.0f}"
+        run(replace(load, rate=rate), url, run_folder, settings, title=f"{load.title} at {rate:,.0f}/s", pid=pid)
+        summary = summarize(Run(run_folder))
         held = slo.held_by(summary)
-        rows.append({"rate": rate, "held": held, "folder": place} | summary)
+        rows.append({"rate": rate, "held": held, "folder": run_folder} | summary)
         return held
 
     low, high, rate = 0.0, inf, load.rate or FIRST_RATE
@@ -135,7 +138,7 @@ def capacity(
         rate = high / 2
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
     limit = broke[0]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
-    return Capacity(load.scenario, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
+    return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
 
 
 def _room(run: Mapping[str, Any]) -> float:
@@ -148,16 +151,18 @@ def _room(run: Mapping[str, Any]) -> float:
 def capacities(
     variants: Variants, load: Load, slo: Slo | None = None, step: float = 1.25, folder: Path | None = None
 ) -> dict[str, Capacity]:
-    """The capacity for `load` of servers with each of the settings in `variants`, one after another.
+    """The capacity for `load` of each of `variants` (see `experiment.compare`), one after another.
 
-    They share one database, and each search begins at the rate that the variant before was found to take.
+    Each search begins at the rate that the variant before was found to take.
     """
-    folder, found = folder or new_folder(f"capacities-{load.scenario}"), {}
-    with database() as place, tqdm(total=len(variants), leave=False, disable=None) as bar:
-        for name, settings in variants.items():
+    folder, found = folder or new_folder(f"capacities-{load.title}"), {}
+    with targets_of(variants) as targets, tqdm(total=len(variants), leave=False, disable=None) as bar:
+        for name, target in targets.items():
             bar.set_description(name)
-            with service.running(**{**place, **settings}) as server:
-                found[name] = capacity(load, server.url, slo, folder=folder / name, step=step, settings=settings)
+            with target.running() as server:
+                found[name] = capacity(
+                    load, server.url, slo, folder=folder / name, step=step, settings=target.settings, pid=server.pid
+                )
             load = replace(load, rate=found[name].low or load.rate)
             bar.update()
     return found

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from loadtests import ingest
 from loadtests.capacity import Capacity
 from loadtests.capacity import ladder as rungs
-from loadtests.experiment import METRICS, Comparison
+from loadtests.comparison import METRICS, Comparison
+from loadtests.ingest import Run
 
 # Okabe and Ito's palette: told apart by people with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -77,7 +77,7 @@ def latency(comparison: Comparison) -> Figure:
     drawn, axes = figure()
     for name, colour in colours(comparison.variants).items():
         folders = _not_void(comparison, name)
-        answered = [ingest.measured(folder) for folder in folders]
+        answered = [Run(folder).measured for folder in folders]
         times = np.sort(np.concatenate([[], *(each.loc[each["outcome"] == "ok", "from_due_ms"] for each in answered)]))
         if len(times) == 0:
             continue
@@ -88,7 +88,7 @@ def latency(comparison: Comparison) -> Figure:
     axes.set_xscale("log")
     axes.set(xlabel="latency, ms (logarithmic)", ylabel="requests answered, %", ylim=(0, 101))
     plain_ticks(axes)
-    axes.set_title(f"latency of {comparison.load.scenario} by share of requests{_left_out(comparison)}", loc="left")
+    axes.set_title(f"latency of {comparison.load.title} by share of requests{_left_out(comparison)}", loc="left")
     return drawn
 
 
@@ -98,7 +98,7 @@ def throughput(comparison: Comparison) -> Figure:
     for name, colour in colours(comparison.variants).items():
         folders = _not_void(comparison, name)
         for outcome, style in (("ok", "-"), ("refused", ":")) if folders else ():
-            rates = pd.DataFrame([_per_second(ingest.requests(folder), outcome, comparison) for folder in folders])
+            rates = pd.DataFrame([_per_second(Run(folder).requests, outcome, comparison) for folder in folders])
             if rates.to_numpy().sum() == 0:
                 continue
             seconds = rates.columns.to_numpy() + 0.5
@@ -111,7 +111,7 @@ def throughput(comparison: Comparison) -> Figure:
             )  # fmt: skip
     axes.set(xlabel="time since the warm-up, s", ylabel="requests/s", xlim=(-comparison.load.warmup, None))
     axes.set_ylim(bottom=0)
-    title = f"requests in each second of {comparison.load.scenario}: mean and range of the rounds"
+    title = f"requests in each second of {comparison.load.title}: mean and range of the rounds"
     axes.set_title(f"{title}{_left_out(comparison)}", loc="left")
     return drawn
 
@@ -200,6 +200,26 @@ def ratios(comparison: Comparison) -> Figure:
     plain_ticks(axes)
     axes.set(yticks=range(len(METRICS)), yticklabels=[about.name for about in METRICS.values()])
     axes.set(xlabel=f"{other} ÷ {base} (1 is no difference; grey: none shown)", ylim=(len(METRICS) - 0.5, -0.7))
+    return drawn
+
+
+def history(rows: pd.DataFrame) -> Figure:
+    """Locust's history of any run (see `ingest.locust_history`): requests/s, and the median and p95 of latency."""
+    with plt.rc_context(STYLE):
+        drawn, (upper, lower) = plt.subplots(2, 1, figsize=(7.0, 4.6), sharex=True, layout="constrained")
+    plt.close(drawn)
+    names = list(dict.fromkeys(rows["name"]))
+    for name, colour in colours(names).items():
+        one = rows[rows["name"] == name]
+        upper.plot(one["time_s"], one["requests_per_s"], color=colour, label=name)
+        lower.plot(one["time_s"], one["p50_ms"], color=colour)
+        lower.plot(one["time_s"], one["p95_ms"], ":", color=colour)
+    upper.set(ylabel="requests/s")
+    upper.set_ylim(bottom=0)
+    upper.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    upper.set_title("requests/s and latency as Locust saw them", loc="left")
+    lower.set(xlabel="time since the first row, s", ylabel="latency, ms\n(dotted: p95)")
+    lower.set_ylim(bottom=0)
     return drawn
 
 

@@ -1,319 +1,327 @@
-"""What Locust runs: users who take the turns of a scenario, and a log of every request.
+"""What Locust runs: users that take the turns of a scenario on schedule, and a log of every request.
 
-Started by `loadtests.run`, in a process of its own: gevent changes the whole interpreter. As Locust's
-master and workers, in processes or on machines of their own, it does the same: the workers send their
-part of the log to the master with their reports.
+Started by `loadtests.run` in processes of its own, because gevent changes the whole interpreter. Of several processes,
+also on several machines, the workers send their part of the log to the master.
 """
 
-import contextlib
-import csv
 import itertools
 import json
+import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
-from urllib.parse import urlencode, urlsplit
+from typing import Any, NamedTuple
 
 import gevent
+import gevent.event
 import locust
+import locust.runners
 import locust.stats
 import requests
-from locust import FastHttpUser, HttpUser, events, task
-from locust.clients import HttpSession
-from locust.contrib.fasthttp import FastHttpSession
+from locust import events, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness import clock
-from loadtests.scenarios import ERRORS, SCENARIOS, connect, request_name, turns
+from loadtests.raw_http import WATCH_SECONDS, RawConnection, RawTransport
+from loadtests.request_log import OK, UNANSWERED, UNSENT, RequestLog
+from loadtests.scenarios import Request, find
+from loadtests.schedule import Schedule
+from loadtests.sessions import WRONG_ANSWER, Exchange, RequestsTransport, Session
+from loadtests.tally import Tally
 
-TOO_MANY = 429
 BEAT_SECONDS = 0.02
+# How much later than its workers a master ends the load: they begin when they have heard from it.
 HEARSAY_SECONDS = 1.0
-UNSENT = "unsent"
-
-Row = list[str]
+# How long answers may take that are awaited when the load ends.
+GRACE_SECONDS = 5.0
+REPORT_SECONDS = 1.0
+DRAINED = "drained"
+HEADERS_VARIABLE = "LOADTESTS_HEADERS"
 
 
 @events.init_command_line_parser.add_listener
 def _add_arguments(parser: Any) -> None:
-    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="mixed", help="What the users do.")
+    parser.add_argument("--scenario", default="mixed", help="What the users do: a name, or FILE.py:NAME.")
     parser.add_argument("--rate", type=float, default=0.0, help="Requests per second of all users; 0: no pause.")
     parser.add_argument("--length", type=float, default=0.0, help="Seconds the test lasts; 0: until Ctrl-C.")
-    parser.add_argument("--log-folder", default="", help="Folder for requests.csv and generator.csv.")
+    parser.add_argument("--log-folder", default="", help="Folder for requests.csv, generator.csv and workers.csv.")
 
 
-class Log:
-    """Rows about requests and about Locust itself: written to files, or sent to the master who writes them."""
+class Shared:
+    """What the users of this process share. Locust makes its users itself, so it cannot be passed to them."""
 
-    HEADINGS: Mapping[str, Row] = {
-        "requests": ["due", "sent", "name", "milliseconds", "status"],
-        "generator": ["time", "worker", "late_ms"],
-    }
-
-    def __init__(self, folder: str) -> None:
-        self._files: dict[str, TextIO] = {}
-        self._unreported: dict[str, list[Row]] = {name: [] for name in self.HEADINGS}
-        for name, heading in self.HEADINGS.items() if folder else ():
-            self._files[name] = (Path(folder) / f"{name}.csv").open("w", newline="")
-            self.write(name, [heading])
-
-    def write(self, name: str, rows: list[Row]) -> None:
-        """Write `rows` to the file `name`."""
-        if name in self._files:
-            csv.writer(self._files[name]).writerows(rows)
-
-    def flush(self) -> None:
-        """Let others read what was written."""
-        for file in self._files.values():
-            file.flush()
-
-    def keep(self, name: str, row: Row) -> None:
-        """Keep a row of a worker until its next report."""
-        self._unreported[name].append(row)
-
-    def take(self) -> dict[str, list[Row]]:
-        """What was kept since the last report."""
-        taken, self._unreported = self._unreported, {name: [] for name in self.HEADINGS}
-        return taken
-
-    def close(self) -> None:
-        """Close the files: all is in them then."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+    schedule = Schedule(0.0)
+    log = RequestLog()
+    users: "list[User]" = []  # noqa: RUF012  there is one of each in a process
+    tallies: "dict[str, Tally]" = {}  # noqa: RUF012
+    ended: Any = None  # an event: no further requests are sent
 
 
-@dataclass
-class Schedule:
-    """When requests are due, at a constant rate, for all users of this process together.
-
-    Whoever is free takes the next due time. If the service is slow, nobody is free, and requests are
-    sent late; none is left out, and how late is part of how long its caller waited.
-    """
-
-    rate: float
-    first: int  # this process takes every `step`-th request of all, from the `first` on
-    step: int
-
-    def __post_init__(self) -> None:
-        self.began = time.perf_counter()
-        self.taken = 0
-
-    def due(self, number: int) -> float:
-        """When the request `number` of this process is due, on the clock `time.perf_counter`."""
-        return self.began + (self.first + number * self.step) / self.rate
-
-    def take(self) -> float:
-        """The next due time; now, without a rate."""
-        if not self.rate:
-            return time.perf_counter()
-        self.taken += 1
-        return self.due(self.taken - 1)
-
-    def never_taken(self) -> list[float]:
-        """How many seconds ago those requests were due that nobody was free to send."""
-        if not self.rate:
-            return []
-        now = time.perf_counter()
-        due = itertools.takewhile(lambda due: due <= now, map(self.due, itertools.count(self.taken)))
-        return [now - each for each in due]
-
-
-class State:
-    """What the users of this process share while a test runs. Locust makes its users itself, so it is kept here."""
-
-    schedule: Schedule
-
-
-@dataclass
 class Recorder:
-    """Logs what happens in this process: requests, those nobody was free to send, and how late Locust itself is."""
+    """Starts and ends the load of this process, and sees to it that all that happens is in the log."""
 
-    environment: Any
-    runner: Any
-    log: Log
-
-    @property
-    def is_worker(self) -> bool:
-        """Whether another process, the master, writes the files."""
-        return isinstance(self.runner, WorkerRunner)
-
-    @property
-    def is_master(self) -> bool:
-        """Whether only others send requests."""
-        return isinstance(self.runner, MasterRunner)
-
-    def add(self, name: str, row: Row) -> None:
-        """Log a row."""
-        if self.is_worker:
-            self.log.keep(name, row)
-        else:
-            self.log.write(name, [row])
+    def __init__(self, environment: Any, runner: Any) -> None:
+        self._environment, self._runner = environment, runner
+        self._options = environment.parsed_options
+        self._is_worker, self._is_master = isinstance(runner, WorkerRunner), isinstance(runner, MasterRunner)
+        self._drained = 0
+        Shared.log = RequestLog("" if self._is_worker else self._options.log_folder)
 
     def begin(self, **_: Any) -> None:
-        """The test starts."""
-        options = self.environment.parsed_options
-        if options.length and not self.is_worker:
-            # Locust's own --run-time knows whole seconds only. Workers begin when they have heard from their master.
-            gevent.spawn_later(options.length + (HEARSAY_SECONDS if self.is_master else 0.0), self.runner.quit)
-        if not self.is_master:
-            step = max(1, options.expect_workers) if self.is_worker else 1
-            State.schedule = Schedule(options.rate, max(0, self.runner.worker_index), step)
-            gevent.spawn(self.beat)
+        """Start the schedule when Locust starts the test."""
+        Shared.ended = gevent.event.Event()
+        if self._is_master:
+            for index in self._runner.worker_indexes.values():
+                Shared.log.worker(clock.now(), index, 0.0)
+            gevent.spawn(self._end_when_workers_have)
+            return
+        step = max(1, self._options.expect_workers) if self._is_worker else 1
+        Shared.schedule = Schedule(self._options.rate, self._index, step)
+        if not self._is_worker:
+            Shared.log.worker(clock.now(), 0, 0.0)
+        for work in (self._beat, self._watch, self._end_in_time):
+            gevent.spawn(work)
 
-    def beat(self) -> None:
-        """Note how late a timer of Locust's fires: as late does it notice an answer, or send a request."""
+    @property
+    def _index(self) -> int:
+        return max(0, self._runner.worker_index)
+
+    def _beat(self) -> None:
+        """Log how late a timer fires: so late does this process send a request, or notice an answer."""
         while True:
             due = time.perf_counter() + BEAT_SECONDS
             gevent.sleep(BEAT_SECONDS)
-            late = max(0.0, time.perf_counter() - due)
-            self.add("generator", [f"{clock.now():.6f}", str(max(0, self.runner.worker_index)), f"{late * 1000:.3f}"])
-            self.log.flush()
+            now = time.perf_counter()
+            Shared.log.beat(clock.OFFSET + now, self._index, max(0.0, now - due) * 1000)
+            self._enter_tallies()
+            Shared.log.flush()
 
-    def one_request(self, name: str, response_time: float, context: Any, response: Any = None, **_: Any) -> None:
-        """A request was answered, or will not be."""
-        status = getattr(response, "status_code", 0) or 0
-        sent = context.get("sent", clock.now())
-        due = sent - context.get("late", 0.0)
-        self.add("requests", [f"{due:.6f}", f"{sent:.6f}", name, f"{response_time:.3f}", str(status)])
+    def _enter_tallies(self) -> None:
+        for tally in Shared.tallies.values():
+            tally.enter(self._environment.stats, Shared.log)
 
-    def never_sent(self, **_: Any) -> None:
-        """The test stops."""
-        now = clock.now()
-        for late in [] if self.is_master else State.schedule.never_taken():
-            self.add("requests", [f"{now - late:.6f}", f"{now:.6f}", UNSENT, "0.000", "0"])
+    def _watch(self) -> None:
+        while True:
+            gevent.sleep(WATCH_SECONDS)
+            now = time.perf_counter()
+            for user in Shared.users:
+                user.connection.abort_overdue(now)
+
+    def _end_in_time(self) -> None:
+        # Locust's own --run-time knows whole seconds only.
+        if not self._options.length:
+            return
+        gevent.sleep(self._options.length)
+        now = time.perf_counter()
+        Shared.ended.set()
+        deadline = now + GRACE_SECONDS
+        while any(user.pending for user in Shared.users) and time.perf_counter() < deadline:
+            gevent.sleep(BEAT_SECONDS)
+        self._log_unfinished(now)
+        if self._is_worker:
+            self._runner.send_message(DRAINED, {"log": Shared.log.take(), "now": clock.now()})
+        else:
+            self._runner.quit()
+
+    def _log_unfinished(self, until: float) -> None:
+        """Log what was due up to `until` and has no answer: sent and unanswered, or never sent."""
+        now = time.perf_counter()
+        self._enter_tallies()
+        for user in Shared.users:
+            if user.pending is not None and user.pending.milliseconds:  # answered: a behaviour still works on it
+                user.settle(user.pending)
+            elif user.pending is not None:
+                user.log(user.pending, (now - user.pending.sent) * 1000, UNANSWERED)
+        waiting = [user.due for user in Shared.users if user.due is not None and user.due <= until]
+        for due in [*waiting, *Shared.schedule.never_taken(until)] if Shared.schedule.rate else []:
+            Shared.log.request(clock.OFFSET + due, clock.OFFSET + now, UNSENT, 0.0, 0, UNSENT)
+
+    def stopping(self, **_: Any) -> None:
+        """Locust stops the test, perhaps before its time is over."""
+        if not self._is_master and not Shared.ended.is_set():
+            Shared.ended.set()
+            self._log_unfinished(time.perf_counter())
+
+    # Between a master and its workers.
+
+    def _end_when_workers_have(self) -> None:
+        if not self._options.length:
+            return
+        gevent.sleep(self._options.length)
+        deadline = time.perf_counter() + HEARSAY_SECONDS + GRACE_SECONDS
+        while self._drained < len(self._runner.worker_indexes) and time.perf_counter() < deadline:
+            gevent.sleep(BEAT_SECONDS)
+        self._runner.quit()
+
+    def drained(self, environment: Any, msg: Any, **_: Any) -> None:
+        """A worker has ended its load."""
+        self._drained += 1
+        self._take_in(msg.node_id, msg.data)
 
     def report(self, data: dict[str, Any], **_: Any) -> None:
-        """A worker reports to its master."""
-        data["log"] = self.log.take()
+        """Add this worker's log to what it reports to its master."""
+        data["log"], data["now"] = Shared.log.take(), clock.now()
 
-    def reported(self, data: dict[str, Any], **_: Any) -> None:
-        """The master is told by a worker."""
-        for name, rows in data.get("log", {}).items():
-            self.log.write(name, rows)
+    def reported(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        """Take in what a worker has reported."""
+        self._take_in(client_id, data)
+
+    def _take_in(self, client_id: str, data: dict[str, Any]) -> None:
+        now = clock.now()
+        if "now" in data:
+            Shared.log.worker(now, self._runner.get_worker_index(client_id), (now - data["now"]) * 1000)
+        Shared.log.write(data.get("log", {}))
+        Shared.log.flush()
 
 
 @events.init.add_listener
 def _record(environment: Any, runner: Any, **_: Any) -> None:
     # gevent's timers count from when its loop last looked at the clock, which was before everything was imported:
-    # without this Locust's run time is as much too short as starting took.
+    # without this the run is as much too short as starting took.
     gevent.get_hub().loop.update_now()
     # Locust rounds to two digits by default: 143 ms would be counted as 140.
     locust.stats.bucket_response_time = lambda milliseconds: round(milliseconds, 1)
-    folder = "" if isinstance(runner, WorkerRunner) else environment.parsed_options.log_folder
-    recorder = Recorder(environment, runner, Log(folder))
+    locust.runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
+    recorder = Recorder(environment, runner)
     environment.events.test_start.add_listener(recorder.begin)
-    environment.events.request.add_listener(recorder.one_request)
-    environment.events.test_stopping.add_listener(recorder.never_sent)
+    environment.events.test_stopping.add_listener(recorder.stopping)
     environment.events.report_to_master.add_listener(recorder.report)
     environment.events.worker_report.add_listener(recorder.reported)
-    environment.events.quit.add_listener(lambda **_: recorder.log.close())
+    environment.events.quit.add_listener(lambda **_: Shared.log.close())
+    if isinstance(runner, MasterRunner):
+        runner.register_message(DRAINED, recorder.drained)
+
+
+class Prepared(NamedTuple):
+    """A request as bytes, and where its successes are counted."""
+
+    method: str
+    label: str
+    data: bytes
+    tally: Tally
 
 
 class User(locust.User):
-    """Somebody who uses the service through its client library, one request at a time, in turns of the scenario."""
+    """Takes the turns of the scenario, one request at a time, each when the schedule says that one is due."""
 
     abstract = True
+    is_fast = False
     _arrivals = itertools.count()
 
-    def begin(self, session: Any) -> None:
-        """Get ready to send with `session`."""
-        self.service = connect(self.host, session)
+    def on_start(self) -> None:
+        self.pending: Exchange | None = None  # the request that is on its way
+        self.due: float | None = None  # a due time that was taken, and whose request is not sent yet
+        options = self.environment.parsed_options
+        headers = json.loads(os.environ.get(HEADERS_VARIABLE, "{}"))
+        self.connection = RawConnection(self.host)
+        transport = RawTransport(self.connection, self.host) if self.is_fast else RequestsTransport()
+        self.session = Session(self.host, headers, transport, self)
+        scenario = find(options.scenario, self.is_fast)
+        self.wrong_answer = (*WRONG_ANSWER, *scenario.errors)
         # Users begin at different turns, or all would read, then all would write.
-        self.turns = itertools.cycle(turns(self.environment.parsed_options.scenario))
-        for _ in range(next(self._arrivals)):
-            next(self.turns)
-        gevent.sleep(self.wait_time())
+        turns = scenario.turns()
+        first = next(self._arrivals) % len(turns)
+        prepare = self._prepared if self.is_fast else lambda turn: turn
+        self.turns = itertools.cycle([prepare(turn) for turn in turns[first:] + turns[:first]])
+        Shared.users.append(self)
 
-    def wait_time(self) -> float:
-        """Seconds until the next request is due that nobody has taken."""
-        self.due = State.schedule.take()
-        return max(0.0, self.due - time.perf_counter())
-
-    def context_of_request(self) -> dict[str, float]:
-        """When a request is sent, and how long after its due time. What follows in the same turn is not late."""
-        now = time.perf_counter()
-        late, self.due = max(0.0, now - self.due) if State.schedule.rate else 0.0, now
-        return {"sent": clock.OFFSET + now, "late": late}  # of one reading: in between this process may have to wait
+    def _prepared(self, turn: Any) -> Any:
+        """A request that is always the same, as bytes; any other behaviour as it is."""
+        if not isinstance(turn, Request):
+            return turn
+        data = turn.encode(self.connection.host, self.connection.prefix, self.session.headers)
+        tally = Shared.tallies.setdefault(turn.label, Tally(turn.method, turn.label))
+        return Prepared(turn.method, turn.label, data, tally)
 
     @task
-    def take_turn(self) -> None:
-        with contextlib.suppress(ERRORS):  # Locust has counted it, with what the service answered
-            next(self.turns)(self.service)
+    def take_turns(self) -> None:
+        """Take turns until the load ends, and then wait for Locust to end this user."""
+        for turn in self.turns:
+            if type(turn) is Prepared:
+                self.send_prepared(turn)
+            else:
+                self.take_turn(turn)
+            if Shared.ended.is_set():
+                gevent.event.Event().wait()
 
-
-def _send(send: Any, user: User, method: str, url: str, arguments: dict[str, Any]) -> Any:
-    """Send, under the name of the request, and take a refused one for what it is.
-
-    A 429 is the rate limit at work: an outcome with a row of its own, not a failure of the run.
-    """
-    name = request_name(method, urlsplit(url).path)
-    with send(method, url, name=name, catch_response=True, context=user.context_of_request(), **arguments) as response:
-        if response.status_code == TOO_MANY:
-            response.request_meta["name"] = f"{name} refused"
-            response.success()
-    return response
-
-
-class Session(HttpSession):
-    """What the client library sends with: a session of requests that Locust measures."""
-
-    def request(self, method: str, url: str, **arguments: Any) -> Any:
-        return _send(super().request, self.user, method, url, arguments)
-
-
-class Caller(User, HttpUser):
-    """A user with the client library as it is."""
-
-    def on_start(self) -> None:
-        session = Session(self.host, self.environment.events.request, self, pool_manager=self.pool_manager)
-        session.trust_env = False
-        self.begin(session)
-
-
-class FastSession:
-    """The same on Locust's faster HTTP client: as much of a session of requests as a client library needs."""
-
-    def __init__(self, session: FastHttpSession, user: User) -> None:
-        self._session = session
-        self._user = user
-
-    def request(self, method: str, url: str, params: Any = None, timeout: Any = None, **arguments: Any) -> Any:
-        if params:
-            url = f"{url}?{urlencode(params)}"
-        return FastAnswer(_send(self._session.request, self._user, method, url, arguments))
-
-    def close(self) -> None:
-        """Nothing: Locust keeps the connections."""
-
-
-class FastAnswer:
-    """An answer with the names that requests gives its parts. Raises what requests raises."""
-
-    def __init__(self, response: Any) -> None:
-        if not response.status_code:
-            raise requests.ConnectionError(str(response.error))
-        self.status_code = response.status_code
-        self.ok = response.ok
-        self.reason = str(response.status_code)
-        self.url = response.url
-        self.headers = response.headers
-        self._content = response.content
-
-    def json(self) -> Any:
+    def take_turn(self, behaviour: Any) -> None:
+        """Let a behaviour send its requests. Its own mistakes are reported as Locust reports them."""
         try:
-            return json.loads(self._content)
-        except ValueError as error:
-            raise requests.JSONDecodeError(str(error), "", 0) from error
+            behaviour(self.session)
+        except Exception as error:
+            if not self.session.accounts_for(error, self.wrong_answer):
+                self.environment.events.user_error.fire(user_instance=self, exception=error, tb=error.__traceback__)
+        finally:
+            self.session.settle()
+        if self.due is not None or not Shared.schedule.rate:
+            gevent.sleep(0)  # a behaviour that sends nothing must not keep the others from running
+
+    def send_prepared(self, prepared: Prepared) -> None:
+        """Send a prepared request: as a behaviour would, without all that it does not need."""
+        exchange = self.begin(prepared.method, prepared.label)
+        try:
+            exchange.status, _, body = self.connection.exchange(prepared.data)
+        except requests.RequestException as error:
+            exchange.error = error
+        else:
+            exchange.judge(len(body))
+        answered = time.perf_counter()
+        if exchange.outcome == OK and self.pending is exchange:
+            prepared.tally.add((exchange.due, exchange.sent, answered, exchange.size, exchange.status))
+            self.pending = None
+        else:
+            exchange.milliseconds = (answered - exchange.sent) * 1000
+            self.settle(exchange)
+
+    # What a session is measured by: see `loadtests.sessions.Meter`.
+
+    def begin(self, method: str, name: str) -> Exchange:
+        if self.due is None:
+            self.due = Shared.schedule.take()
+        if Shared.schedule.rate:
+            self._wait_until(self.due)
+        if Shared.ended.is_set():
+            gevent.event.Event().wait()  # the request was due after the end: it is not sent
+        sent = time.perf_counter()
+        due = self.due if Shared.schedule.rate else sent
+        self.due = None
+        self.pending = Exchange(method, name, due, sent)
+        return self.pending
+
+    def answered(self, exchange: Exchange) -> None:
+        exchange.milliseconds = (time.perf_counter() - exchange.sent) * 1000
+
+    def settle(self, exchange: Exchange) -> None:
+        if self.pending is not exchange:
+            return  # logged as unanswered, when the test ended
+        self.environment.events.request.fire(
+            request_type=exchange.method,
+            name=exchange.label,
+            response_time=exchange.milliseconds,
+            response_length=exchange.size,
+            exception=exchange.error,
+            context={},
+        )
+        self.log(exchange, exchange.milliseconds, exchange.outcome)
+        self.pending = None
+
+    def log(self, exchange: Exchange, milliseconds: float, outcome: str) -> None:
+        """Log a request with what became of it."""
+        due, sent = clock.OFFSET + exchange.due, clock.OFFSET + exchange.sent
+        Shared.log.request(due, sent, exchange.label, milliseconds, exchange.status, outcome)
+        self.pending = None
+
+    def _wait_until(self, due: float) -> None:
+        delay = due - time.perf_counter()
+        if delay > 1.0:
+            Shared.ended.wait(delay)
+        elif delay > 0:
+            gevent.sleep(delay)
 
 
-class FastCaller(User, FastHttpUser):
-    """A user who costs Locust less: for finding out how much the service can take."""
+class Caller(User):
+    """A user with the library requests, as most Python clients are."""
 
-    connection_timeout = 3.05
-    network_timeout = 15.0
 
-    def on_start(self) -> None:
-        self.begin(FastSession(self.client, self))
+class FastCaller(User):
+    """A user on raw sockets: for finding out how much a service can take."""
+
+    is_fast = True

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests import ingest, service
+from loadtests import service
+from loadtests.ingest import Run
 from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load, RunError, run
+from loadtests.summary import summarize
 
 STOP_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Measured:
+class MigrationImpact:
     """p99 of live requests (ms) in each pair of rounds; messages that should be there, and that are."""
 
     p99_alone: list[float]
@@ -52,29 +54,29 @@ class Measured:
         )
 
 
-def measure(count: int, rounds: int, load: Load, folder: Path) -> Measured:
+def measure(count: int, rounds: int, load: Load, folder: Path) -> MigrationImpact:
     """Seed `count` messages, run `rounds` pairs, let the migration finish. Raises `RunError`."""
     p99: dict[bool, list[float]] = {False: [], True: []}
     folders = []
     early = False
     with service.scratch_database("migration") as (uri, database):
-        place = ["--mongodb-uri", uri, "--database", database]
-        _migrations("down", "0", *place)
-        _migrations("seed", "--version", "5", "--stragglers", "--count", str(count), *place)
+        address = ["--mongodb-uri", uri, "--database", database]
+        _migrations("down", "0", *address)
+        _migrations("seed", "--version", "5", "--stragglers", "--count", str(count), *address)
         with service.running(mongodb_uri=uri, database=database) as server:
             for number in range(rounds):
                 for migrating in (False, True) if number % 2 == 0 else (True, False):
                     name = f"{number + 1:02d} {'migrating' if migrating else 'alone'}"
-                    with _up(place) if migrating else contextlib.nullcontext() as process:
+                    with _up(address) if migrating else contextlib.nullcontext() as process:
                         folders.append(run(load, server.url, folder / name, title=name))
                         early |= process is not None and process.poll() is not None
-                    p99[migrating].append(ingest.summary(folders[-1])["p99_ms"])
-            with _up(place, to_its_end=True):
+                    p99[migrating].append(summarize(Run(folders[-1]))["p99_ms"])
+            with _up(address, to_its_end=True):
                 folders.append(run(load, server.url, folder / "to its end", title="to its end"))
-        verified = json.loads(_migrations("verify", "--json", *place, may_fail=True))
+        verified = json.loads(_migrations("verify", "--json", *address, may_fail=True))
     created_at = next(step for step in verified["steps"] if step["step"] == "0002_created_at")
-    requests = [ingest.requests(each) for each in folders]
-    return Measured(
+    requests = [Run(each).requests for each in folders]
+    return MigrationImpact(
         p99[False],
         p99[True],
         failed=sum(int((each["outcome"] == "failed").sum()) for each in requests),
@@ -111,9 +113,9 @@ def _migrations(*words: str, may_fail: bool = False) -> str:
 
 
 @contextmanager
-def _up(place: list[str], to_its_end: bool = False) -> Iterator["subprocess.Popen[Any]"]:
+def _up(address: list[str], to_its_end: bool = False) -> Iterator["subprocess.Popen[Any]"]:
     """The migration at work, at its default throttle, while the block runs."""
-    command = [sys.executable, "-m", "migrations", "up", "0002", *place]
+    command = [sys.executable, "-m", "migrations", "up", "0002", *address]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process

@@ -1,13 +1,16 @@
-"""What is looked at while a load test runs, each in a thread of its own, into a CSV file of its own."""
+"""Sample CPU time and metrics while a load test runs, each in a thread and into a CSV file of its own."""
 
 import csv
+import math
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,24 +20,59 @@ from harness.servers import direct_session
 from harness.threads import meanwhile
 
 CPU_SECONDS = 0.25
+FIND_SECONDS = 1.0
 METRICS_SECONDS = 0.5
 TIMEOUT = 2.0
 
 
+class Watched:
+    """The processes that take part in a run: looked for again every second, and when one of them has ended."""
+
+    def __init__(self, url: str, locust: Sequence[psutil.Process], roots: Sequence[psutil.Process] = ()) -> None:
+        self._url, self._roots, self._locust = url, roots, locust
+        self._meters = {role: watch.CpuMeter() for role in ("server", "mongod", "database", "locust")}
+        self._known: dict[str, list[psutil.Process]] = {role: [] for role in self._meters}
+        self._looked = -math.inf
+        self._noted = 0.0
+        self._first: set[tuple[str, int]] = set()
+
+    def look(self) -> list[list[Any]]:
+        """A row for each process that runs: time, role, pid, CPU seconds so far.
+
+        One that was not there before has a row for that time too, with 0.
+        """
+        before, self._noted = self._noted, clock.now()
+        self._find()
+        rows: list[list[Any]] = []
+        for role, meter in self._meters.items():
+            for pid, seconds in meter.cpu_seconds(self._known[role]):
+                if (role, pid) not in self._first and before:
+                    rows.append([f"{before:.6f}", role, pid, "0.000000"])
+                self._first.add((role, pid))
+                rows.append([f"{self._noted:.6f}", role, pid, f"{seconds:.6f}"])
+        return [*rows, [f"{self._noted:.6f}", "machine", 0, f"{machine.busy_seconds():.6f}"]]
+
+    def pids(self) -> dict[str, list[int]]:
+        """The pids of each role that were seen, in the order of their numbers."""
+        return {role: sorted(pid for one, pid in self._first if one == role) for role in self._meters}
+
+    def _find(self) -> None:
+        ended = any(not each.is_running() for them in self._known.values() for each in them)
+        found: Mapping[str, list[psutil.Process]] = {}
+        if ended or time.monotonic() - self._looked > FIND_SECONDS:
+            self._looked = time.monotonic()
+            found = watch.behind(self._url).roles
+        for role in ("server", "mongod", "database"):
+            known = {each.pid: each for each in [*self._known[role], *found.get(role, [])] if each.is_running()}
+            self._known[role] = descendants(list(known.values()))
+        self._known["server"] = descendants([*self._known["server"], *self._roots])
+        self._known["locust"] = descendants(self._locust)
+
+
 @contextmanager
-def cpu(processes: watch.Processes, path: Path) -> Iterator[None]:
-    """Note the processor time of `processes`, and of the whole machine, while the block runs.
-
-    What Locust starts is looked for anew each time.
-    """
-
-    def look() -> list[list[Any]]:
-        processes.roles["locust"] = descendants(processes.roles["locust"])
-        now = f"{clock.now():.6f}"
-        used = [[now, role, pid, f"{seconds:.6f}"] for role, pid, seconds in processes.cpu_seconds()]
-        return [*used, [now, "machine", 0, f"{machine.busy_seconds():.6f}"]]
-
-    with _sampled(path, ["time", "role", "pid", "cpu_seconds"], look, CPU_SECONDS):
+def cpu(watched: Watched, path: Path) -> Iterator[None]:
+    """Note the processor time of the processes that take part, and of the whole machine, while the block runs."""
+    with _sampled(path, ["time", "role", "pid", "cpu_seconds"], watched.look, CPU_SECONDS):
         yield
 
 

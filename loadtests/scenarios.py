@@ -1,85 +1,149 @@
-"""What callers do: each behaviour is a plain function, a scenario a small table of weights.
+"""Scenarios: what the users of a load test do, as a table of behaviours and their weights.
 
-All that the load tests know of the service they load is in this file. To test another service, write
-its behaviours and its scenarios here, and say how to `connect` to it, what to `prepare`, and how to name requests.
+A behaviour is a function that is given a session (see `loadtests.sessions`) and sends requests with it, or a `Request`,
+which is sent as it stands. A scenario is named as FILE:NAME, such as `shop.py:browse`, where NAME is a behaviour or a
+table `{behaviour: weight}` in that file; or by one of the names of the lab's own (`loadtests.lab_scenarios`).
 """
 
-import itertools
+import functools
+import importlib.util
+import json as json_format
 import re
-from collections import deque
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from client import ClientError, MessageClient
+from loadtests import lab_scenarios
 
-Behaviour = Callable[[MessageClient], object]
-
-# What a client raises for an answer that is an error; the request log has it already.
-ERRORS = ClientError
-
-_ID = re.compile(r"[0-9a-f]{24}")
-_numbers = itertools.count(1)
-# What has lately been read by anybody, to be opened and answered.
-_known: deque[str] = deque(maxlen=100)
+# The parts of a path that differ from one thing to the next: numbers, and ids in hexadecimal digits.
+_ID = re.compile(r"(?<=/)(\d+|[0-9a-fA-F-]{16,})(?=/|$)")
 
 
-def read_recent(client: MessageClient) -> None:
-    """Look at the 20 newest messages, as somebody who opens the application does."""
-    _known.extend(message.id for message in client.recent(limit=20))
+class ScenarioError(ValueError):
+    """A scenario cannot be used. The text says why, and what to write instead."""
 
 
-def send_message(client: MessageClient) -> None:
-    """Send a message of an ordinary length."""
-    client.send(f"Message {next(_numbers)}: shall we have lunch at the usual place, or try the new one?", author="load")
+@dataclass(frozen=True)
+class Request:
+    """One request that is always the same: a behaviour that fast users send as bytes prepared beforehand.
+
+    `json` is sent as a JSON body, `data` as it is. `name` is what it is called in tables, else its method and path.
+    """
+
+    method: str
+    path: str
+    json: Any = field(default=None, hash=False)
+    data: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the request is called in tables."""
+        return self.name or request_name(self.method, self.path.partition("?")[0])
+
+    @property
+    def body(self) -> bytes:
+        """The body in bytes."""
+        return self.data if self.json is None else json_format.dumps(self.json).encode()
+
+    def encode(self, host: str, prefix: str, headers: Mapping[str, str]) -> bytes:
+        """The request as it goes over the wire to `host`, below the path `prefix`, with `headers` and its own."""
+        fields = {"Host": host, "Accept": "*/*", **headers, **self.headers}
+        if self.json is not None:
+            fields.setdefault("Content-Type", "application/json")
+        if self.body or self.method in {"POST", "PUT", "PATCH"}:
+            fields["Content-Length"] = str(len(self.body))
+        lines = [f"{self.method} {prefix}{self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+    def __call__(self, session: Any) -> None:
+        """Send the request with a session, as any other behaviour does."""
+        content = {"json": self.json} if self.json is not None else {"data": self.data or None}
+        session.request(self.method, self.path, headers=self.headers, name=self.label, **content)
 
 
-def read_since(client: MessageClient) -> None:
-    """Look at what came in the last minute, 20 messages at most."""
-    client.since(datetime.now(UTC) - timedelta(minutes=1), limit=20)
+Behaviour = Callable[[Any], object]
 
 
-def reply(client: MessageClient) -> None:
-    """Answer a message that somebody has read."""
-    if _known:
-        client.reply(_known[-1], f"Reply {next(_numbers)}: the usual place, at one.", author="load")
-    else:
-        send_message(client)
+@dataclass(frozen=True)
+class Scenario:
+    """The weights of the behaviours, and the exceptions by which a behaviour says that an answer was wrong."""
+
+    weights: Mapping[Behaviour, int]
+    errors: tuple[type[Exception], ...] = ()
+
+    def turns(self) -> list[Behaviour]:
+        """One round of the scenario: each behaviour as often as it weighs, so that the mix is exact."""
+        return [behaviour for behaviour, weight in self.weights.items() for _ in range(weight)]
 
 
-def open_thread(client: MessageClient) -> None:
-    """Open a message that somebody has read, with its replies."""
-    if _known:
-        client.get(_known[0])
-    else:
-        read_recent(client)
+def find(name: str, fast: bool = False) -> Scenario:
+    """The scenario of this name: FILE:NAME, or one of the lab's own; for `fast` users those of prepared requests.
 
-
-SCENARIOS: dict[str, dict[Behaviour, int]] = {
-    "reads": {read_recent: 1},
-    "writes": {send_message: 1},
-    "mixed": {read_recent: 1, send_message: 1},
-    "conversation": {read_recent: 4, read_since: 3, open_thread: 2, send_message: 1, reply: 2},
-}
-
-
-def turns(scenario: str) -> list[Behaviour]:
-    """One round of a scenario: each behaviour as often as it weighs, so that the mix is exact."""
-    return [behaviour for behaviour, weight in SCENARIOS[scenario].items() for _ in range(weight)]
-
-
-def connect(url: str, session: Any) -> MessageClient:
-    """A client of the service at `url` that sends with `session` and never tries again."""
-    return MessageClient(url, session=session, retries=0)
-
-
-def prepare(url: str, messages: int) -> None:
-    """Store what a scenario expects to find: so many `messages`."""
-    with MessageClient(url) as client:
-        for number in range(messages):
-            client.send(f"Message {number}, here before the measuring began.", author="experiment")
+    A file may name further exceptions in `ERRORS`: AssertionError and those of requests always mean a wrong answer.
+    Raises `ScenarioError`.
+    """
+    if ":" not in name:
+        tables: Mapping[str, Any] = {**lab_scenarios.SCENARIOS, **(_prepared() if fast else {})}
+        if name not in tables:
+            known = ", ".join(lab_scenarios.SCENARIOS)
+            raise ScenarioError(f"there is no scenario {name!r}: name one of {known}, or FILE.py:NAME of your own")
+        return Scenario(_weights(name, tables[name]), lab_scenarios.ERRORS)
+    file, _, wanted = name.rpartition(":")
+    module = _module(Path(file))
+    if not hasattr(module, wanted):
+        raise ScenarioError(f"{file} has no {wanted!r}: write a function {wanted}(session), or a table of weights")
+    return Scenario(_weights(name, getattr(module, wanted)), tuple(getattr(module, "ERRORS", ())))
 
 
 def request_name(method: str, path: str) -> str:
-    """What a request is called in every table: its method and path, not each id."""
+    """What a request is called in every table: its method and its path, in which ids are replaced by `{id}`."""
     return f"{method} {_ID.sub('{id}', path)}"
+
+
+def title(name: str) -> str:
+    """A short name of a scenario, for folders and progress bars."""
+    file, _, wanted = name.rpartition(":")
+    return f"{Path(file).stem}-{wanted}" if file else name
+
+
+def _prepared() -> Mapping[str, Any]:
+    return {
+        name: {Request(*words): weight for words, weight in table} for name, table in lab_scenarios.PREPARED.items()
+    }
+
+
+def _weights(name: str, found: Any) -> Mapping[Behaviour, int]:
+    if callable(found):
+        return {found: 1}
+    good = (
+        isinstance(found, Mapping)
+        and found
+        and all(callable(behaviour) and isinstance(weight, int) and weight > 0 for behaviour, weight in found.items())
+    )
+    if not good:
+        raise ScenarioError(f"{name} is neither a function nor a table of functions and weights, such as {{browse: 3}}")
+    return dict(found)
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    """The module in `file`, executed once. What it imports may lie beside it."""
+    if not file.is_file():
+        raise ScenarioError(f"there is no file {file} with scenarios")
+    spec = importlib.util.spec_from_file_location(f"scenarios_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ScenarioError(f"{file} is not a Python file: its name ends in .py")
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a file there must not hide a package of the same name
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ScenarioError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

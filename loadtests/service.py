@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pymongo import MongoClient
 from harness import options, processes
 from harness.processes import ProgramError
 from harness.servers import Server
+from loadtests.lab_scenarios import prepare
 
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -35,6 +37,17 @@ REQUESTS = "http_request_duration_seconds_count"
 REQUEST_SECONDS = "http_request_duration_seconds_sum"
 DATABASE_SECONDS = "http_request_database_seconds_total"
 CONNECTION_WAIT = "database_connection_wait_seconds"
+
+# Of which part of the service a frame of a profile is, by its file: see `profiles.stacks`.
+CATEGORIES: Sequence[tuple[str, str]] = (
+    ("driver", r"\(server/store\.py"),
+    ("JSON", r"\(server/api/(wire|parsing)\.py"),
+    ("cache", r"\(server/(recent|timeline)\.py"),
+    ("rate limit", r"\(server/admission\.py"),
+    ("telemetry", r"\(server/telemetry\.py"),
+    ("HTTP parsing", r"\(server/connections\.py"),
+)
+HANDLERS = r"\(server/"  # any other file of it
 
 # Answers 200 as long as the process runs.
 HEALTH_PATH = "/healthz"
@@ -97,6 +110,30 @@ def migrate(mongodb_uri: str, database: str) -> None:
         processes.run([sys.executable, "-m", "migrations", "up", "--mongodb-uri", mongodb_uri, "--database", database])
     except ProgramError as error:
         raise ProgramError(f"the database could not be brought up to date: {error}") from error
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab's own service as a target: at `address` (the settings that name its database), with `settings`."""
+
+    address: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def running(self) -> Iterator[Server]:
+        """Run it while the block runs."""
+        with running(**{**self.address, **self.settings}) as server:
+            yield server
+
+
+@contextmanager
+def targets(variants: Mapping[str, Mapping[str, Any]], messages: int = 200) -> Iterator[dict[str, Lab]]:
+    """The service with each of the settings, on one new database with `messages` messages, dropped afterwards."""
+    with scratch_database("experiment") as (uri, name):
+        address: dict[str, Any] = {"mongodb_uri": uri, "database": name}
+        with running(**address) as plain:
+            prepare(plain.url, messages)
+        yield {variant: Lab(address, settings) for variant, settings in variants.items()}
 
 
 @contextmanager

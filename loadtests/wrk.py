@@ -30,8 +30,8 @@ class WrkError(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one run of wrk measured. Latencies are in ms; `refused` counts the answers that are not 2xx or 3xx."""
+class Result:
+    """The result of one run of wrk. Latencies are in ms; `refused` counts answers other than 2xx and 3xx."""
 
     requests: int
     seconds: float
@@ -60,7 +60,7 @@ def program() -> str:
     return found
 
 
-def run(url: str, seconds: float, connections: int = 64, sends: str = "read") -> Measured:
+def run(url: str, seconds: float, connections: int = 64, sends: str = "read") -> Result:
     """Load `url` for `seconds` (whole ones, at least 1) with one of SCRIPTS. Raises `WrkError`."""
     whole = max(1, round(seconds))
     command = [program(), "--threads", "1", "--connections", str(connections), "--duration", f"{whole}s", "--latency"]
@@ -85,7 +85,7 @@ def run(url: str, seconds: float, connections: int = 64, sends: str = "read") ->
     return parse(ended.stdout)
 
 
-def parse(text: str) -> Measured:
+def parse(text: str) -> Result:
     """What wrk has printed with `--latency`, as numbers. Raises `WrkError` for anything else."""
     total = re.search(r"^ *(\d+) requests in ([\d.]+)(us|ms|s|m|h),", text, re.MULTILINE)
     rate = re.search(r"^Requests/sec: +([\d.]+)$", text, re.MULTILINE)
@@ -98,7 +98,7 @@ def parse(text: str) -> Measured:
         raise WrkError(f"this is not what wrk prints: {text.strip()[-200:]!r}")
     refused = re.search(r"^ *Non-2xx or 3xx responses: (\d+)$", text, re.MULTILINE)
     errors = re.search(r"^ *Socket errors: (.*)$", text, re.MULTILINE)
-    return Measured(
+    return Result(
         requests=int(total[1]),
         seconds=float(total[2]) * MILLISECONDS[total[3]] / 1000,
         requests_per_s=float(rate[1]),

@@ -1,53 +1,73 @@
 """The command `python -m profiles`: look into a running server."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import psutil
 
 from harness import interrupts, watch
-from loadtests import ingest
-from loadtests.experiment import new_folder
-from loadtests.run import Load, RunError
-from loadtests.scenarios import SCENARIOS
-from profiles import diagnose as diagnosis
-from profiles import scores, stacks
+from loadtests.experiment import RATE
+from loadtests.folders import new_folder
+from loadtests.options import (
+    ENVIRONMENT,
+    FOLDER,
+    HEADER,
+    JSON,
+    READY,
+    SCENARIO,
+    START,
+    ScenarioName,
+    explained,
+    named_targets,
+    running,
+    target,
+    target_options,
+)
+from loadtests.run import Load
+from profiles import evidence, kernel, scores, stacks
+from profiles.diagnose import diagnose as name_the_limit
+from profiles.experiment import Profiles
+from profiles.experiment import profile as profile_targets
 from profiles.record import ProfilerError
 from profiles.record import record as record_process
+
+TOP = 10
 
 
 @click.group()
 def command() -> None:
     """See where a running server spends its time, and what limits it.
 
+    Python servers are sampled with py-spy, function by function. Of others (Node, Go, C) the kernel tells how much
+    processor time they used, in their own code and in system calls, and how often they waited.
+
     \b
     Examples:
       python -m server --allow-profiling on
       python -m profiles record --seconds 10
       python -m profiles diagnose mixed
+      python -m profiles diagnose shop.py:browse --start "gunicorn shop:app -b 127.0.0.1:{port}"
+      python -m profiles compare shop.py:browse --a "old=python old.py {port}" --b "new=python new.py {port}"
       python -m profiles score stall --times 1
     """
 
 
-URL = click.option(
-    "--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True, help="The service."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
 @command.command()
-@URL
+@click.option(
+    "--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True, help="The server."
+)
 @click.option("--seconds", default=5, show_default=True, type=click.IntRange(1), help="How long.")
 @click.option("--raw", type=click.Path(path_type=Path), help="A file for the stacks; in .lab/runs if left out.")
 @JSON
 def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
     """Sample the server at --url, and print what Python did in it, as shares of its own time."""
-    servers = watch.behind(url).roles["server"]
-    if not servers:
-        raise click.ClickException(
-            f"no server of this machine and this user listens at {url}: start one with make serve"
-        )
+    servers = _servers(url)
+    busiest = max(servers, key=watch.cpu_seconds)
+    if not kernel.is_python(busiest):
+        _kernel_view(servers, busiest, seconds, as_json)
+        return
     raw = raw or new_folder("profile") / "profile.raw"
     try:
         raw.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +75,7 @@ def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
     except OSError as error:
         raise click.ClickException(f"the stacks cannot be written to {raw}: {error.strerror}") from error
     try:
-        recording = record_process(_busiest(servers).pid, seconds, raw)
+        recording = record_process(busiest.pid, seconds, raw)
     except ProfilerError as error:
         raise click.ClickException(str(error)) from error
     samples = stacks.read(raw).groupby("category")["samples"].sum().sort_values(ascending=False)
@@ -73,14 +93,87 @@ def record(url: str, seconds: int, raw: Path | None, as_json: bool) -> None:
         click.echo("Do not trust this profile: py-spy fell behind in sampling. Take it again.", err=True)
 
 
-def _busiest(processes: list[psutil.Process]) -> psutil.Process:
-    """Of a service with workers, the process that has used the processor most: py-spy looks at one."""
-    return max(processes, key=lambda process: sum(process.cpu_times()[:2]))
+def _servers(url: str) -> list[psutil.Process]:
+    servers = watch.behind(url).roles["server"]
+    if not servers:
+        raise click.ClickException(
+            f"no server of this machine and this user listens at {url}: start one with make serve"
+        )
+    return servers
+
+
+def _kernel_view(servers: list[psutil.Process], busiest: psutil.Process, seconds: float, as_json: bool) -> None:
+    """Say what py-spy cannot do, and show what the kernel tells instead."""
+    seen = kernel.view(servers, seconds)
+    if as_json:
+        click.echo(json.dumps({"python": False, "program": busiest.name()} | vars(seen)))
+        return
+    click.echo(
+        f"{busiest.name()} (process {busiest.pid}) does not run Python, so py-spy cannot tell its functions: "
+        "use a profiler of its own language. What the kernel tells:",
+        err=True,
+    )
+    for line in seen.lines():
+        click.echo(line)
 
 
 @command.command()
-@click.argument("scenario", default="mixed", type=click.Choice(sorted(SCENARIOS)))
-@URL
+@SCENARIO
+@click.option("--a", "base", required=True, help="NAME=COMMAND or git:REVISION.")
+@click.option("--b", "other", required=True, help="What is compared with --a, in the same words.")
+@START
+@READY
+@ENVIRONMENT
+@HEADER
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(2), help="Recordings of each.")
+@click.option(
+    "--seconds", default=Load.seconds, show_default=True, type=click.FloatRange(1), help="How long each lasts."
+)
+@click.option("--rate", default=RATE, show_default=True, type=click.FloatRange(0, min_open=True), help="Requests/s.")
+@FOLDER
+@JSON
+def compare(
+    scenario: str,
+    base: str,
+    other: str,
+    start: str,
+    ready: str,
+    environment: tuple[tuple[str, str], ...],
+    headers: tuple[tuple[str, str], ...],
+    rounds: int,
+    seconds: float,
+    rate: float,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Profile two Python servers under SCENARIO, and print which functions take more or less time for a request."""
+    variants = named_targets(base, other, start, ready, environment)
+    load = Load(scenario, seconds=seconds, rate=rate, headers=dict(headers))
+    try:
+        with explained():
+            found = profile_targets(variants, load, rounds, folder=folder)
+    except ProfilerError as error:
+        raise click.ClickException(str(error)) from error
+    changes = found.changes()
+    if as_json:
+        click.echo(json.dumps(_document(found)))
+        return
+    click.echo("microseconds for each request, by category")
+    click.echo(found.table().round(1).to_string())
+    click.echo("\nby function, the largest changes")
+    click.echo(changes.head(TOP).round(1).to_string())
+    click.echo(f"\n{found.largest_change()}")
+
+
+def _document(found: Profiles) -> Mapping[str, object]:
+    changes = found.changes().head(TOP).reset_index().to_dict("records")
+    return {"categories": found.table().to_dict(), "changes": changes, "void": list(found.void)}
+
+
+@command.command()
+@click.argument("scenario", default="mixed", type=ScenarioName())
+@target_options
+@HEADER
 @click.option("--users", default=Load.users, show_default=True, type=click.IntRange(1), help="How many at a time.")
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Requests per second; as fast as answered if not."
@@ -92,11 +185,15 @@ def _busiest(processes: list[psutil.Process]) -> psutil.Process:
     show_envvar=True,
     help="Its MongoDB; where its connections lead if left out.",
 )
-@click.option("--folder", type=click.Path(path_type=Path), help="A new folder for the run; in .lab/runs if left out.")
+@FOLDER
 @JSON
 def diagnose(
     scenario: str,
-    url: str,
+    url: str | None,
+    start: str,
+    ready: str,
+    environment: tuple[tuple[str, str], ...],
+    headers: tuple[tuple[str, str], ...],
     users: int,
     rate: float | None,
     seconds: float,
@@ -104,21 +201,19 @@ def diagnose(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Load the service with SCENARIO, and say what limits it, with the evidence for each possible cause.
+    """Load the server with SCENARIO, and say what limits it, with the evidence for each possible cause.
 
-    The answer is one of server CPU, database, connection pool, load generator, rate limit, or unknown.
+    The answer is one of server CPU, database, connection pool, load generator, rate limit, or unknown. Of a server
+    without the lab's metrics only the causes are known that can be seen from outside.
     """
-    url = url.rstrip("/")
-    load = Load(scenario, users, seconds, rate=rate, fast=True)
-    if not watch.behind(url).roles["server"]:
-        raise click.ClickException(
-            f"no server of this machine and this user listens at {url}: start one with make serve"
-        )
-    try:
-        seen = diagnosis.look(load, url, folder or new_folder("diagnose"), mongodb_uri)
-    except (RunError, ingest.IngestError) as error:
-        raise click.ClickException(str(error)) from error
-    found = diagnosis.diagnose(seen)
+    load = Load(scenario, users, seconds, rate=rate, fast=True, headers=dict(headers))
+    folder = folder or new_folder("diagnose")
+    tested = target(url, start, ready, environment)
+    if not start:
+        _servers(tested.settings["url"])
+    with running(tested, folder, scenario, ready) as server:
+        seen = evidence.look(load, server.url, folder, mongodb_uri)
+    found = name_the_limit(seen)
     if as_json:
         click.echo(json.dumps(found.document()))
         return
@@ -130,15 +225,16 @@ def diagnose(
 
 @command.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(scores.SCORES)))
-@click.option("--times", type=click.IntRange(1), help="How often each is done; 20 or 10 if left out.")
-def score(names: tuple[str, ...], times: int | None) -> None:
+@click.option("--times", type=click.IntRange(1), help="How often each is done, instead of as often as it needs.")
+@click.option("--short", is_flag=True, help="Once each, with larger faults: shows that the measuring works at all.")
+def score(names: tuple[str, ...], times: int | None, short: bool) -> None:
     """Test the measuring itself: known truths, and faults of known size, that it has to find.
 
-    Of NAMES, or of all. Takes about three quarters of an hour in all. Exits with 0 only if every score is good enough.
+    Of NAMES, or of all, which takes 20 to 25 minutes. Exits with 0 only if every score is good enough.
     """
     good = True
     for name in names or scores.SCORES:
-        table, passed, said = scores.SCORES[name](times)
+        table, passed, said = scores.take(name, times, scores.SHORT if short else scores.FULL)
         click.echo(table.to_string(index=False))
         click.echo(f"{name}: {said}: {'good' if passed else 'NOT GOOD ENOUGH'}\n")
         good &= passed

@@ -29,7 +29,7 @@ def where_time_goes(profiles: Profiles) -> Figure:
         axes.plot(shown["us_per_request"], shown["category"].map(place_of), "o", color="white", markeredgecolor=GREY,
                   markersize=3.5)  # fmt: skip
     axes.set_xlabel("processor time of the server, µs per request")
-    axes.set_title(f"where the server's time goes, {profiles.load.scenario} (dots: single rounds)", loc="left")
+    axes.set_title(f"where the server's time goes, {profiles.load.title} (dots: single rounds)", loc="left")
     return drawn
 
 
@@ -74,7 +74,7 @@ def waits(profiles: Profiles) -> Figure:
     drawn, axes = figure(height=0.5 * len(table) + 1.0)
     _bars(axes, table, profiles.variants)
     axes.set_xlabel("threads that waited at a time, mean")
-    axes.set_title(f"what the server's threads wait for, {profiles.load.scenario}", loc="left")
+    axes.set_title(f"what the server's threads wait for, {profiles.load.title}", loc="left")
     return drawn
 
 
@@ -92,7 +92,7 @@ def icicle(profiles: Profiles, variant: str | None = None) -> Figure:
     tree = _calls(profiles, name)
     palette = dict(zip(stacks.ORDER, [*COLOURS[:6], "#F0E442", "#999999", "#cccccc"], strict=True))
     drawn = _icicle(tree, lambda call: palette[stacks.category(";".join(call.path))])
-    drawn.axes[0].set_title(f"Python's time for each request, {profiles.load.scenario}, {name}", loc="left")
+    drawn.axes[0].set_title(f"Python's time for each request, {profiles.load.title}, {name}", loc="left")
     return drawn
 
 

@@ -1,28 +1,14 @@
-"""What limits the service? One answer with the evidence for each possible cause, or "unknown".
+"""Name what limits a service from the evidence: server CPU, database, pool, load generator, rate limit, or unknown.
 
-To be wrong with confidence is worse than not to know: a cause is named only when its own evidence says
-so and no other's does. Time that the driver measures is no proof of a slow database, since waiting for
-a connection and for the server's own event loop is in it; so MongoDB is asked as well.
+A cause is named only if its own evidence says so and no other's does: a wrong answer costs more than "unknown".
 """
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from math import isnan, nan
-from pathlib import Path
+from math import isnan
 from typing import Any
 
-import pandas as pd
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
-
-from harness import clock, watch
-from harness.threads import meanwhile
-from loadtests import ingest
-from loadtests.run import Load, run
-from loadtests.service import CONNECTION_WAIT, DATABASE_SECONDS, REQUEST_SECONDS, REQUESTS
+from loadtests.summary import FULL_MACHINE
+from profiles.evidence import Evidence
 
 RATE_LIMIT = "rate limit"
 DATABASE = "database"
@@ -36,78 +22,10 @@ MOST = 0.5
 QUEUE = 2.0
 # Shorter waits are what handing a connection over takes.
 POOL_LIMIT_MS = 1.0
-KEPT_UP = 0.99
-# A MongoDB that takes so long for an operation is slow, on a machine that has time; a ping takes below 1 ms.
-SLOW_MS = 10.0
-FULL_MACHINE = 0.95
-PROBE_SECONDS = 0.1
-TIMEOUT_MS = 5000
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What was seen in the measured time; NaN where nothing could be. Times are summed over all requests.
-
-    refused: share of the requests; generator: why the load generator was the limit, or ""; server_cores:
-    of its busiest process; lag_ms: of its event loop; request_s, database_s, pool_s: spent on requests, on
-    MongoDB as the driver sees it, and on waiting for a connection; pool_ms: such a wait, mean; inside_s: in
-    MongoDB as it sees itself; probe_ms: a ping of ours, mean; operations: reads and writes in MongoDB;
-    mongod_cores; machine: share of all cores of the machine that worked; lost: why this run tells nothing,
-    or ""; kept_up: whether all was answered that was offered at a rate.
-    """
-
-    refused: float
-    generator: str
-    server_cores: float
-    lag_ms: float
-    request_s: float
-    database_s: float
-    pool_s: float
-    pool_ms: float
-    inside_s: float
-    probe_ms: float
-    operations: float
-    mongod_cores: float
-    machine: float
-    lost: str = ""
-    kept_up: bool = False
-
-    @property
-    def inside_ms(self) -> float:
-        """How long an operation takes in MongoDB, by its own clock, mean."""
-        return 1000 * self.inside_s / self.operations if self.operations else nan
-
-    @property
-    def operation_ms(self) -> float:
-        """How long an operation takes in MongoDB, or a ping if that takes longer."""
-        return max((each for each in (self.probe_ms, self.inside_ms) if not isnan(each)), default=nan)
-
-    @property
-    def database_part(self) -> float:
-        """The share of the requests' time that the service spent on MongoDB, as it sees it itself."""
-        return self.database_s / self.request_s if self.request_s else nan
-
-    @property
-    def waited_for_database(self) -> float:
-        """The share of the requests' time that went to MongoDB, without waiting for a connection to it."""
-        return (self.database_s - self.pool_s) / self.request_s if self.request_s else nan
-
-    @property
-    def slow_for_others(self) -> bool:
-        """Whether MongoDB is slow whoever asks: then requests may also wait for a thread to ask it with."""
-        return self.operation_ms >= SLOW_MS and self.machine < FULL_MACHINE
-
-    @property
-    def proven_inside(self) -> float:
-        """How much of that time MongoDB accounts for, by its own clock or by the time a stranger's ping takes."""
-        outside = self.database_s - self.pool_s
-        pinged = self.operations * self.probe_ms / 1000
-        known = [each for each in (self.inside_s, pinged) if not isnan(each)]
-        return max(known) / outside if known and outside > 0 else nan
-
-
-@dataclass(frozen=True)
-class Finding:
+class Candidate:
     """A possible cause, whether the evidence is for it (None: there is none), and the evidence in words."""
 
     cause: str
@@ -121,7 +39,7 @@ class Diagnosis:
 
     cause: str
     why: str
-    findings: tuple[Finding, ...] = field(repr=False)
+    findings: tuple[Candidate, ...] = field(repr=False)
 
     def document(self) -> dict[str, Any]:
         """The same for programs."""
@@ -131,22 +49,22 @@ class Diagnosis:
 def diagnose(seen: Evidence) -> Diagnosis:
     """What the evidence allows to be said."""
     findings = (
-        Finding(
+        Candidate(
             RATE_LIMIT, _above(seen.refused, REFUSED_LIMIT), f"{seen.refused:.0%} of the requests were refused (429)"
         ),
-        Finding("load generator", bool(seen.generator), seen.generator or "Locust had processor time to spare"),
-        Finding(
+        Candidate("load generator", bool(seen.generator), seen.generator or "Locust had processor time to spare"),
+        Candidate(
             "server CPU",
             _above(seen.server_cores, CPU_LIMIT),
             f"its busiest process used {seen.server_cores:.0%} of a core; its event loop was {seen.lag_ms:.1f} ms late",
         ),
-        Finding(
+        Candidate(
             POOL,
             _both(_above(seen.pool_ms, QUEUE * seen.operation_ms), _above(seen.pool_ms, POOL_LIMIT_MS)),
             f"an operation waited {seen.pool_ms:.1f} ms for a free connection; MongoDB takes "
             f"{seen.operation_ms:.1f} ms for one, or for a ping",
         ),
-        Finding(
+        Candidate(
             DATABASE,
             _both(_above(seen.waited_for_database, MOST), seen.slow_for_others or _above(seen.proven_inside, MOST)),
             f"requests spent {seen.waited_for_database:.0%} of their time on MongoDB; its counters and a ping "
@@ -168,128 +86,6 @@ def diagnose(seen: Evidence) -> Diagnosis:
     if seen.machine >= FULL_MACHINE:
         return Diagnosis(UNKNOWN, f"no cause stands out, and {seen.machine:.0%} of the machine was busy", findings)
     return Diagnosis(UNKNOWN, "nothing was at its limit: offer more, by --users or --rate", findings)
-
-
-def checklist(seen: Evidence) -> pd.DataFrame:
-    """What one looks at to tell the server from the database, in the order in which it excludes most.
-
-    A row for each: look at, where, seen (the value in this run), and what it would mean.
-    """
-    cores = f"{seen.machine:.0%} of the machine"
-    rows = [
-        (
-            "refused requests",
-            "429 in Locust's CSV",
-            f"{seen.refused:.1%}",
-            f"above {REFUSED_LIMIT:.0%}: the rate limit decides",
-        ),
-        ("the load generator", "its CPU, its own timers", seen.generator or "had time to spare", "late: void run"),
-        ("CPU of the server", "/proc, its busiest process", f"{seen.server_cores:.2f} cores", "near 1: its own work"),
-        ("event loop lag", "/metrics", f"{seen.lag_ms:.1f} ms", "many ms: a handler holds the loop, or no CPU is left"),
-        ("time in `db`", "Server-Timing, /metrics", f"{seen.database_part:.0%} of the requests' time", "most: go on"),
-        ("wait for a connection", "/metrics", f"{seen.pool_ms:.2f} ms", "more than an operation takes: the pool"),
-        (
-            "operations, by MongoDB",
-            "opLatencies",
-            f"{seen.inside_ms:.2f} ms",
-            "as long as the server waits: it is slow",
-        ),
-        (
-            "a ping by a stranger",
-            "a connection of our own",
-            f"{seen.probe_ms:.2f} ms",
-            "slow too: MongoDB, or the network",
-        ),
-        ("CPU of mongod", "/proc", f"{seen.mongod_cores:.2f} cores", "all cores: queries or indexes; none: the disk"),
-        ("everything together", "/proc", cores, "near 100 %: they take the processor from each other"),
-    ]
-    return pd.DataFrame(rows, columns=["look at", "where", "seen", "what it would mean"]).set_index("look at")
-
-
-def look(load: Load, url: str, folder: Path, mongodb_uri: str | None = None) -> Evidence:
-    """Put `load` on the service at `url`, and gather the evidence; the run folder is `folder`.
-
-    MongoDB is asked at `mongodb_uri`, or where the server's connections lead. Raises `RunError`.
-    """
-    with _asked(mongodb_uri or _mongodb_behind(url)) as answers:
-        run(load, url, folder, title=f"{load.scenario}, looking")
-    return evidence(folder, answers)
-
-
-@dataclass
-class Answers:
-    """What MongoDB said while it was asked: (Unix time, ping in ms, µs in operations, operations), so far."""
-
-    rows: list[tuple[float, float, float, float]] = field(default_factory=list)
-
-
-def evidence(folder: Path, answers: Answers) -> Evidence:
-    """The evidence in a run folder, and in what MongoDB said meanwhile."""
-    summary, seconds = ingest.summary(folder), ingest.record(folder)["load"]["seconds"]
-    started, rate = ingest.began(folder), ingest.record(folder)["load"]["rate"]
-    asked = [row for row in answers.rows if started <= row[0] <= started + seconds]
-    first, last = (asked[0], asked[-1]) if asked else ((nan,) * 4, (nan,) * 4)
-    # MongoDB was asked for a little less than the measured time; the shares below are of all of it.
-    stretch = seconds / (last[0] - first[0]) if len(asked) > 1 else nan
-
-    def grown(name: str) -> float:
-        return ingest.increase(folder, name, 0.0, seconds)
-
-    waits = grown(f"{CONNECTION_WAIT}_count")
-    # Of several workers one is asked, of MongoDB's work its part counts.
-    answered = ingest.answered(folder, 0.0, seconds)
-    part = min(1.0, grown(REQUESTS) / len(answered)) if len(answered) else nan
-    total = sum(summary[name] for name in ("requests_per_s", "refused_per_s", "failed_per_s"))
-    return Evidence(
-        refused=summary["refused_per_s"] / total if total else 0.0,
-        generator=summary["void"] if not summary["lost"] else "",
-        server_cores=summary["server_busiest"],
-        lag_ms=summary["lag_ms"],
-        request_s=grown(REQUEST_SECONDS),
-        database_s=grown(DATABASE_SECONDS),
-        pool_s=grown(f"{CONNECTION_WAIT}_sum"),
-        pool_ms=1000 * grown(f"{CONNECTION_WAIT}_sum") / waits if waits else nan,
-        inside_s=(last[2] - first[2]) * stretch * part / 1e6,
-        probe_ms=sum(row[1] for row in asked) / len(asked) if asked else nan,
-        operations=(last[3] - first[3]) * stretch * part,
-        mongod_cores=summary["mongod_cores"],
-        machine=summary["machine_cores"] / summary["cores"],
-        lost=summary["lost"],
-        kept_up=bool(rate and summary["requests_per_s"] >= KEPT_UP * rate),
-    )
-
-
-@contextmanager
-def _asked(mongodb_uri: str | None) -> Iterator[Answers]:
-    """Ask MongoDB again and again while the block runs, on a connection of our own."""
-    answers = Answers()
-    if mongodb_uri is None:
-        yield answers
-        return
-
-    def keep_asking(ended: threading.Event) -> None:
-        while not ended.wait(PROBE_SECONDS):
-            try:
-                began = time.perf_counter()
-                client.admin.command("ping")
-                ping = (time.perf_counter() - began) * 1000
-                latencies = client.admin.command("serverStatus")["opLatencies"]
-            except (PyMongoError, KeyError):
-                continue  # it is away, or not ours to ask; without answers there is no proof
-            kinds = (latencies["reads"], latencies["writes"])
-            inside, count = (sum(float(each[name]) for each in kinds) for name in ("latency", "ops"))
-            answers.rows.append((clock.now(), ping, inside, count))
-
-    with MongoClient[dict[str, Any]](mongodb_uri, timeoutMS=TIMEOUT_MS) as client, meanwhile(keep_asking):
-        yield answers
-
-
-def _mongodb_behind(url: str) -> str | None:
-    """The address of the mongod of this machine that the server is connected to, if there is one."""
-    for mongod in watch.behind(url).roles["mongod"]:
-        for port in watch.listening_ports(mongod):
-            return f"mongodb://127.0.0.1:{port}/?directConnection=true"
-    return None
 
 
 def _above(value: float, limit: float) -> bool | None:

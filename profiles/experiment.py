@@ -7,24 +7,27 @@ meanwhile, because two settings answer different numbers of them in the same tim
 
 import json
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.servers import Server
-from loadtests import ingest
-from loadtests.experiment import Variants, database, in_turn, new_folder, servers
+from harness import watch
+from loadtests.experiment import Variants, in_turn, servers, targets_of
+from loadtests.folders import new_folder
+from loadtests.ingest import Run
 from loadtests.intervals import Difference, paired_difference, paired_ratio
-from loadtests.run import Load, run
+from loadtests.run import Load, run, until_loaded
+from loadtests.summary import summarize
+from loadtests.targets import Running
 from profiles import stacks
 from profiles.record import ProfilerError, record
 
 SYSTEM = "system calls"
 WAITING = "waiting"
-START_SECONDS = 30.0
 MARGIN_SECONDS = 2.0
 
 
@@ -132,14 +135,14 @@ def profile(
     of what Python does, and, in the first round only, with one of what the threads wait for. A
     recording in which py-spy fell behind is biased, and left out.
     """
-    if many := [name for name, settings in variants.items() if settings.get("workers", 1) != 1]:
+    if many := [name for name, each in variants.items() if isinstance(each, Mapping) and each.get("workers", 1) != 1]:
         raise ProfilerError(f"a recording is of one process: profile {', '.join(many)} with workers=1")
-    folder = folder or new_folder(f"profile-{load.scenario}")
+    folder = folder or new_folder(f"profile-{load.title}")
     tables: dict[str, list[pd.DataFrame]] = {"breakdown": [], "stacks": [], "waits": [], "overhead": []}
     folders, void = {}, []
-    with database(messages) as place:
+    with targets_of(variants, messages) as targets:
         for number in range(1, rounds + 1):
-            with servers(variants, place) as running:
+            with servers(targets) as running:
                 for name in in_turn(variants, number):
                     recorded = folder / f"{number:02d} {name}"
                     plain = run(load, running[name].url, folder / f"{number:02d} {name}, plain", title=f"{name}, plain")
@@ -161,7 +164,7 @@ def profile(
     return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
 
 
-def profile_run(server: Server, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
+def profile_run(server: Running, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
     """Load `server` and record it meanwhile; a run folder with the recording in it.
 
     It is in `profile.raw` and, for https://www.speedscope.app, in `profile.speedscope.json`; `profile.json` tells
@@ -170,10 +173,10 @@ def profile_run(server: Server, load: Load, folder: Path, title: str = "", *, wa
     # py-spy takes a moment to attach, and the load has to last until it has finished.
     longer = replace(load, seconds=load.seconds + MARGIN_SECONDS)
     with ThreadPoolExecutor(1) as background:
-        running = background.submit(run, longer, server.url, folder, title=title)
-        _wait_for_requests(folder / "requests.csv", running)
+        running = background.submit(run, longer, server.url, folder, title=title, pid=server.pid)
+        until_loaded(folder, running.done)
         time.sleep(load.warmup)
-        recording = record(server.pid, load.seconds, folder / "profile.raw", waiting=waiting)
+        recording = record(python_process(server), load.seconds, folder / "profile.raw", waiting=waiting)
         running.result()
     (folder / "profile.json").write_text(json.dumps(asdict(recording), indent=2) + "\n")
     scope = stacks.speedscope(stacks.read(folder / "profile.raw"), title or folder.name, recording.rate)
@@ -181,13 +184,12 @@ def profile_run(server: Server, load: Load, folder: Path, title: str = "", *, wa
     return folder
 
 
-def _wait_for_requests(log: Path, running: Future[Path]) -> None:
-    """Return when Locust has logged its first requests, or has ended."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and not running.done():
-        if log.exists() and log.read_text().count("\n") > 1:
-            return
-        time.sleep(0.02)
+def python_process(server: Running) -> int:
+    """The pid of the process to record: of those that answer at the server's URL, the one that has worked most."""
+    found = watch.behind(server.url).roles["server"]
+    if not found:
+        raise ProfilerError(f"no server of this machine and this user listens at {server.url}")
+    return max(found, key=watch.cpu_seconds).pid
 
 
 def breakdown(folder: Path) -> pd.DataFrame:
@@ -199,7 +201,7 @@ def breakdown(folder: Path) -> pd.DataFrame:
     rows, made = _recorded(folder)
     sampled = rows.groupby("category")["samples"].sum() / made.rate
     spent = sampled.copy()
-    spent[SYSTEM] = max(0.0, ingest.cpu_seconds(folder, made.begin, made.end)["server"] - sampled.sum())
+    spent[SYSTEM] = max(0.0, Run(folder).cpu_seconds(made.begin, made.end)["server"] - sampled.sum())
     spent[WAITING] = max(0.0, made.end - made.begin - spent.sum())
     return pd.DataFrame(
         {
@@ -236,9 +238,9 @@ def waits(folder: Path) -> pd.DataFrame:
 def overhead(plain: Path, recorded: Path) -> pd.DataFrame:
     """What the server used, and how long requests took, in a run as it is and while it was recorded; one row."""
     made = _made(recorded)
-    answered = ingest.answered(recorded, made.begin, made.end)
-    used = ingest.cpu_seconds(recorded, made.begin, made.end)["server"]
-    before = ingest.summary(plain)
+    answered = Run(recorded).answered(made.begin, made.end)
+    used = Run(recorded).cpu_seconds(made.begin, made.end)["server"]
+    before = summarize(Run(plain))
     return pd.DataFrame(
         {
             "plain_us": [before["server_us"]],
@@ -265,9 +267,9 @@ def _recording(folder: Path) -> dict[str, Any]:
 
 def _made(folder: Path) -> _Made:
     recording = _recording(folder)
-    begin = recording["began"] - ingest.began(folder)
+    begin = recording["began"] - Run(folder).began
     end = begin + recording["seconds"]
-    succeeded = int((ingest.answered(folder, begin, end)["outcome"] == "ok").sum())
+    succeeded = int((Run(folder).answered(begin, end)["outcome"] == "ok").sum())
     return _Made(begin, end, recording["rate"], max(1, succeeded))
 
 

@@ -1,28 +1,39 @@
 """Raw stacks as a DataFrame, and each stack's category in words a backend engineer uses."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-# The innermost frame that one of these knows names the category. A frame reads `function (file:line)`.
+from loadtests import service
+
+# The innermost frame that one of these knows names the category. A frame reads `function (file:line)`. What the files
+# of the lab's own service do is told by `service.CATEGORIES`; its frames that are nothing more special come last.
 CATEGORIES: list[tuple[str, str]] = [
-    ("driver", r"\((pymongo|motor|bson|gridfs)/|\(server/store\.py|\(concurrent/futures/thread\.py"),
-    ("JSON", r"\((json|pydantic)/|\(server/api/(wire|parsing)\.py"),
-    ("cache", r"\(server/(recent|timeline)\.py"),
-    ("rate limit", r"\((server/admission\.py|limits/)"),
-    ("telemetry", r"\((server/telemetry\.py|prometheus_client/|logging/)"),
+    (
+        "driver",
+        r"\((pymongo|motor|bson|gridfs|psycopg2?|asyncpg|sqlalchemy|redis|sqlite3)/|"
+        r"\(concurrent/futures/thread\.py",
+    ),
+    ("JSON", r"\((json|pydantic|orjson|msgspec)/"),
+    *service.CATEGORIES,
+    ("rate limit", r"\(limits/"),
+    ("telemetry", r"\((prometheus_client|logging)/"),
     (
         "HTTP parsing",
-        r"\(tornado/(http1connection|httputil|httpserver|iostream|tcpserver|netutil|escape)\.py|\((http|urllib)/|"
-        r"\(server/connections\.py",
+        r"\(tornado/(http1connection|httputil|httpserver|iostream|tcpserver|netutil|escape)\.py|"
+        r"\((http|urllib|h11|httptools|uvicorn/protocols|gunicorn/http|werkzeug/(http|serving))[/.]",
     ),
-    ("routing and handler", r"\(tornado/(web|routing)\.py|\(server/"),
-    ("event loop", r"\((asyncio|selectors|tornado)[/.]"),
+    (
+        "routing and handler",
+        r"\((tornado/(web|routing)\.py|flask/|werkzeug/|starlette/|fastapi/|django/)|" + service.HANDLERS,
+    ),
+    ("event loop", r"\((asyncio|selectors|tornado|gunicorn|gevent|uvicorn|socketserver)[/.]"),
 ]
 OTHER = "other"
-ORDER = [name for name, _ in CATEGORIES] + [OTHER]
+ORDER = [*dict.fromkeys(name for name, _ in CATEGORIES), OTHER]
 
 # What a thread waits for, by its stack; the first that matches. A suspended coroutine is on no stack, so what
 # requests wait for shows as the event loop's wait, unless a thread waits in their place, as with Motor.
@@ -40,6 +51,7 @@ WAITS: list[tuple[str, str]] = [
 # Below these, innermost first, every event of a server begins; uvloop has no frame of its own.
 _ROOTS = ("BaseEventLoop._run_once (asyncio/base_events.py)", "Runner.run (asyncio/runners.py)")
 _LINE = re.compile(r":\d+\)")
+_COUNTED = re.compile(r"(.*) (\d+)", re.DOTALL)
 _WAITS = [(name, re.compile(pattern)) for name, pattern in WAITS]
 _RULES = [(name, re.compile(pattern)) for name, pattern in CATEGORIES]
 
@@ -48,15 +60,29 @@ def read(raw: Path) -> pd.DataFrame:
     """A py-spy recording in the format `raw`; a row for each distinct stack.
 
     Columns: stack (frames, outermost first, separated by `;`), leaf (the innermost frame), samples,
-    category.
+    category. Names of functions and files are what the program made them, so they may hold line breaks, which become
+    spaces here, and bytes that are not UTF-8. A stack whose count is missing is left out.
     """
-    lines = [line.rpartition(" ") for line in raw.read_text().splitlines() if line.strip()]
+    counted = list(_counted_stacks(raw.read_bytes().decode(errors="replace")))
     rows = pd.DataFrame(
-        {"stack": [stack for stack, _, _ in lines], "samples": [int(samples) for _, _, samples in lines]},
+        {"stack": [stack for stack, _ in counted], "samples": [samples for _, samples in counted]},
     ).astype({"stack": str, "samples": int})
     rows["leaf"] = [stack.rpartition(";")[2] for stack in rows["stack"]]
     rows["category"] = [category(stack) for stack in rows["stack"]]
     return rows[["stack", "leaf", "samples", "category"]]
+
+
+def _counted_stacks(text: str) -> Iterator[tuple[str, int]]:
+    """Each stack with its number of samples. Only `\\n` ends a line: `splitlines` knows ten other line breaks."""
+    begun = ""
+    for line in text.split("\n"):
+        if found := _COUNTED.fullmatch(line):
+            yield " ".join(f"{begun}{found[1]}".split()), int(found[2])
+            begun = ""
+        elif line.endswith(")"):
+            begun = ""  # a whole stack without a count
+        elif line:
+            begun += f"{line} "  # a line break in a frame: it goes on in the next line
 
 
 def category(stack: str) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "fastapi_constant": (*UVICORN, "loadtests.peers.fastapi_constant:app"),
     "flask_sqlite": (*GUNICORN, "loadtests.peers.flask_sqlite:create_app()"),
     "tornado_constant": ("loadtests.peers.tornado_constant", "{port}"),
+    "protocol_constant": ("loadtests.peers.protocol_constant", "{port}"),
 }
 
 

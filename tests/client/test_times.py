@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Parsing the times that people write."""
 
 import time
 from datetime import datetime
@@ -36,22 +36,22 @@ NOW = datetime(2024, 3, 1, 9, 30, tzinfo=BERLIN)
         ("2024-07-01", "2024-07-01T00:00:00+02:00"),  # summer time
     ],
 )
-def test_what_is_written_is_understood(written: str, meant: str) -> None:
+def test_accepted_times(written: str, meant: str) -> None:
     assert parse(written, NOW, BERLIN).isoformat() == meant
 
 
 @pytest.mark.parametrize("written", ["", "10", "25:00", "13pm", "0am", "10:60", "tomorrow", "2y", "-2h", "2023-02-29"])
-def test_what_is_no_time_is_refused_with_examples(written: str) -> None:
+def test_other_texts_are_refused_with_examples(written: str) -> None:
     with pytest.raises(ValueError, match=r"is not a time"):
         parse(written, NOW, BERLIN)
 
 
-def test_a_clock_that_is_put_forward_is_no_trouble() -> None:
+def test_a_day_before_a_change_to_daylight_saving_has_the_offset_of_then() -> None:
     after_the_change = datetime(2024, 3, 31, 12, 0, tzinfo=BERLIN)
     assert parse("yesterday", after_the_change, BERLIN).isoformat() == "2024-03-30T00:00:00+01:00"
 
 
-def test_without_a_zone_it_is_the_machine_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_s_time_zone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:

@@ -1,4 +1,4 @@
-"""The machine, and the processes that take part in a run."""
+"""Describing the machine, and finding processes by their sockets."""
 
 import subprocess
 import sys
@@ -14,25 +14,78 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 
 
-def test_where_nobody_listens_nobody_is_found() -> None:
-    assert watch.behind(f"http://127.0.0.1:{free_port()}").pids() == {"server": [], "mongod": []}
+def test_no_process_is_found_behind_a_free_port() -> None:
+    assert watch.behind(f"http://127.0.0.1:{free_port()}").pids() == {"server": [], "mongod": [], "database": []}
 
 
-def test_processor_time_is_told_of_each_process() -> None:
+def test_cpu_time_of_each_process() -> None:
     this = psutil.Process()
-    ((role, pid, seconds),) = watch.Processes({"tests": [this]}).cpu_seconds()
-    assert (role, pid) == ("tests", this.pid)
+    ((pid, seconds),) = watch.CpuMeter().cpu_seconds([this])
+    assert pid == this.pid
     assert 0 < seconds <= machine.busy_seconds()
 
 
-def test_a_process_that_has_ended_is_left_out_even_if_nobody_has_waited_for_it() -> None:
+def test_a_zombie_has_no_cpu_time() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         ended = psutil.Process(process.pid)
         eventually(lambda: ended.status() == psutil.STATUS_ZOMBIE)
-        assert watch.Processes({"tests": [ended]}).cpu_seconds() == []
-    assert watch.Processes({"tests": [ended]}).cpu_seconds() == []
+        assert watch.CpuMeter().cpu_seconds([ended]) == []
+    assert watch.CpuMeter().cpu_seconds([ended]) == []
     assert descendants([ended]) == [ended]
     kill_all([ended])
+
+
+FORKING = """
+import os, sys, time
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        burn(0.3)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+
+def test_a_child_that_ended_unseen_counts_for_its_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        meter, watched = watch.CpuMeter(), [psutil.Process(parent.pid)]
+        used = [seconds for _, seconds in meter.cpu_seconds(watched)]
+        for _ in range(2):
+            parent.stdin.write(b"another\n")
+            parent.stdin.flush()
+            parent.stdout.readline()
+            used += [seconds for _, seconds in meter.cpu_seconds(watched)]
+        parent.stdin.close()
+    assert used[1] - used[0] >= 0.28
+    assert used[2] - used[1] >= 0.28
+
+
+def test_a_child_that_was_seen_counts_once() -> None:
+    meter = watch.CpuMeter()
+    with subprocess.Popen([sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        root = psutil.Process(parent.pid)
+        first = sum(seconds for _, seconds in meter.cpu_seconds([root]))
+        parent.stdin.write(b"another\n")
+        parent.stdin.flush()
+        seen: dict[int, float] = {}
+
+        def look() -> bool:
+            seen.update(meter.cpu_seconds(descendants([root])))
+            return any(seconds > 0.1 for pid, seconds in seen.items() if pid != root.pid)
+
+        eventually(look)
+        parent.stdout.readline()
+        seen.update(meter.cpu_seconds([root]))
+        parent.stdin.close()
+    assert 0.28 <= sum(seen.values()) - first < 0.45
 
 
 def test_the_machine_is_described() -> None:

@@ -12,18 +12,18 @@ SECONDS = 2.0
 
 # One was due 6 ms before it was sent, and one was never sent.
 REQUESTS = """\
-due,sent,name,milliseconds,status
-1700000000.000000,1700000000.000000,GET /messages,10.000,200
-1700000000.900000,1700000000.900000,GET /messages,50.000,200
-1700000000.500000,1700000000.500000,GET /messages,600.000,200
-1700000001.200000,1700000001.200000,GET /messages,4.000,200
-1700000001.494000,1700000001.500000,POST /messages,8.000,201
-1700000001.600000,1700000001.600000,POST /messages refused,2.000,429
-1700000001.700000,1700000001.700000,POST /messages,30.000,503
-1700000002.000000,1700000002.000000,GET /messages,20.000,304
-1700000002.200000,1700000002.200000,GET /messages,0.500,0
-1700000002.950000,1700000002.950000,GET /messages,100.000,200
-1700000002.900000,1700000004.000000,unsent,0.000,0
+due,sent,name,milliseconds,status,outcome
+1700000000.000000,1700000000.000000,GET /messages,10.000,200,ok
+1700000000.900000,1700000000.900000,GET /messages,50.000,200,ok
+1700000000.500000,1700000000.500000,GET /messages,600.000,200,ok
+1700000001.200000,1700000001.200000,GET /messages,4.000,200,ok
+1700000001.494000,1700000001.500000,POST /messages,8.000,201,ok
+1700000001.600000,1700000001.600000,POST /messages refused,2.000,429,refused
+1700000001.700000,1700000001.700000,POST /messages,30.000,503,failed
+1700000002.000000,1700000002.000000,GET /messages,20.000,304,ok
+1700000002.200000,1700000002.200000,GET /messages,0.500,0,failed
+1700000002.950000,1700000002.950000,GET /messages,100.000,200,ok
+1700000002.900000,1700000004.000000,unsent,0.000,0,unsent
 """
 
 # The server uses 0.2 of a core, then 0.4, then 0.2 again; mongod 0.1 throughout.
@@ -89,6 +89,7 @@ def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = (),
     (folder / "requests.csv").write_text(REQUESTS)
     beats = [f"{BEGAN + number / 50},0,{late_ms}\n" for number in range(100)]
     (folder / "generator.csv").write_text("time,worker,late_ms\n" + "".join(beats))
+    (folder / "workers.csv").write_text(f"time,worker,clock_ms\n{BEGAN - 1},0,0.000\n")
     (folder / "metrics.csv").write_text(METRICS)
     (folder / "locust_failures.csv").write_text(FAILURES)
     (folder / "locust_exceptions.csv").write_text(EXCEPTIONS)

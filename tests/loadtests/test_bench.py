@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from loadtests import bench
 from loadtests.__main__ import command
 from loadtests.bench import MOST_REPEATED, Result, table
-from loadtests.rows import BEST, ROWS, Goal, Peer, Row, Sample, Service, Side, reads, writes
+from loadtests.bench_loads import Sample, reads, writes
+from loadtests.bench_servers import BEST, Peer, Service
+from loadtests.rows import ROWS, Goal, Row, Side
 from server.settings import Settings
 from tests.commands import complaint
 from tests.in_process import invoke
@@ -50,7 +52,7 @@ def results(mongodb_uri: str, folder: Path) -> Iterator[list[Result]]:
     body.write_bytes(b"{}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_MONGODB_URI", mongodb_uri)
-        patch.setattr("loadtests.rows.Place.body", body)
+        patch.setattr("loadtests.bench_servers.Workspace.body", body)
         before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
         yield bench.measure([REFUSED, READS], folder, rounds=2, seconds=1)
         if before is not None:
@@ -173,7 +175,7 @@ def test_a_void_row_is_no_success_and_the_table_is_printed_all_the_same(
 ) -> None:
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
     monkeypatch.setattr("loadtests.__main__.ROWS", [Row("tornado", REFUSED.base, REFUSED.ours, REFUSED.goals)])
-    monkeypatch.setattr("loadtests.rows.Place.body", Path(__file__))
+    monkeypatch.setattr("loadtests.bench_servers.Workspace.body", Path(__file__))
     ended = CliRunner().invoke(
         command, ["bench", "tornado", "--rounds", "2", "--seconds", "1", "--folder", str(tmp_path / "run")]
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from loadtests import capacity as module
-from loadtests import ingest
 from loadtests.capacity import STEP, Capacity, Slo, capacities, capacity, ladder
+from loadtests.ingest import Run
 from loadtests.run import Load
 
 GOOD = {
@@ -63,7 +63,7 @@ def search(
     """Search on a service of which `answer(number of the run, rate)` is what differs from GOOD."""
     offered: list[float] = []
     monkeypatch.setattr(module, "run", lambda load, *_, **__: offered.append(load.rate))
-    monkeypatch.setattr(module.ingest, "summary", lambda _: GOOD | answer(len(offered), offered[-1]))
+    monkeypatch.setattr(module, "summarize", lambda _: GOOD | answer(len(offered), offered[-1]))
     return capacity(Load("reads"), "http://nowhere", folder=tmp_path, **options)
 
 
@@ -159,6 +159,6 @@ def test_capacities_of_two_settings(mongodb_uri: str, monkeypatch: pytest.Monkey
     variants = {"cache off": {"cache": "off"}, "cache ttl": {"cache": "ttl"}}
     load = Load("mixed", users=2, seconds=0.5, warmup=0.0, rate=1.5, fast=True)
     found = capacities(variants, load, Slo(milliseconds=0.001), folder=tmp_path)
-    records = {name: ingest.record(each.runs["folder"].iloc[0]) for name, each in found.items()}
+    records = {name: Run(each.runs["folder"].iloc[0]).record for name, each in found.items()}
     assert {name: record["settings"] for name, record in records.items()} == variants
     assert ladder(found)["low"].tolist() == [0.0, 0.0]

@@ -1,5 +1,6 @@
 """Charts: each can be drawn, names its units, and keeps the colour of a variant."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from loadtests import charts, ingest
+from loadtests import charts
 from loadtests.capacity import Capacity, Slo
-from loadtests.experiment import METRICS, Comparison
+from loadtests.comparison import METRICS, Comparison
+from loadtests.ingest import Run
 from loadtests.run import Load
+from loadtests.summary import summarize
 from tests.loadtests import recorded
 from tests.loadtests.figures import PNG, colours, labels, png
 
@@ -25,7 +28,7 @@ Chart = Callable[[Comparison], Figure]
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Six rounds, all of the same recorded run; the second variant needs half the processor time."""
     folder = recorded.write(tmp_path_factory.mktemp("runs") / "run")
-    summary = ingest.summary(folder)
+    summary = summarize(Run(folder))
     rows = [
         {"round": number, "variant": variant, "folder": folder}
         | summary
@@ -95,10 +98,10 @@ def test_ratios_say_why_one_is_missing(comparison: Comparison) -> None:
 def test_a_variant_that_answered_nothing_can_be_drawn(comparison: Comparison, tmp_path: Path, chart: Chart) -> None:
     folder = recorded.write(tmp_path / "failed")
     rows = (folder / "requests.csv").read_text()
-    (folder / "requests.csv").write_text(rows.replace(",200", ",500").replace(",201", ",500").replace(",304", ",500"))
+    (folder / "requests.csv").write_text(re.sub(r"\d+,ok", "500,failed", rows))
     failed = [{"round": number, "variant": "cache ttl", "folder": folder} for number in range(1, 7)]
     rounds = comparison.rounds[comparison.rounds["variant"] == "cache off"]
-    rounds = pd.concat([rounds, pd.DataFrame([row | ingest.summary(folder) for row in failed])])
+    rounds = pd.concat([rounds, pd.DataFrame([row | summarize(Run(folder)) for row in failed])])
     assert png(chart(Comparison(comparison.load, VARIANTS, rounds))).startswith(PNG)
 
 

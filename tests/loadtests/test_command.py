@@ -9,8 +9,11 @@ import pytest
 from client import MessageClient
 from harness.ports import free_port
 from harness.servers import Server
-from loadtests import ingest, service
+from loadtests import service
 from loadtests.__main__ import TITLES, command
+from loadtests.ingest import Run
+from loadtests.request_log import UNSENT
+from loadtests.summary import summarize
 from migrations.runner import Database
 from tests.commands import complaint, run
 from tests.in_process import invoke
@@ -56,10 +59,10 @@ def test_refusals_are_rows_of_their_own_and_no_failures(
 ) -> None:
     ended, folder = refused
     assert (ended.returncode, ended.stderr) == (0, "")
-    requests = ingest.requests(folder)
-    sent = requests[requests["outcome"] != ingest.UNSENT]  # a busy machine leaves some of what was due
+    requests = Run(folder).requests
+    sent = requests[requests["outcome"] != UNSENT]  # a busy machine leaves some of what was due
     assert set(zip(sent["name"], sent["outcome"], strict=True)) == {("POST /messages refused", "refused")}
-    stats = ingest.stats(folder).set_index("name")
+    stats = Run(folder).stats.set_index("name")
     assert stats["failures"].to_dict() == {"POST /messages refused": 0}
 
 
@@ -70,7 +73,7 @@ def test_the_figures_as_json_even_where_there_are_none(
     figures = json.loads(ended.stdout, parse_constant=not_json)
     assert set(figures) == {*TITLES, "void", "lost", "folder"}
     assert figures["folder"] == str(folder)
-    assert figures["refused_per_s"] == ingest.summary(folder)["refused_per_s"] > 0
+    assert figures["refused_per_s"] == summarize(Run(folder))["refused_per_s"] > 0
     assert figures["requests_per_s"] == 0
     assert figures["p50_ms"] is None
 

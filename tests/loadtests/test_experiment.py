@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from pymongo import MongoClient
 
-from loadtests import ingest
-from loadtests.experiment import METRICS, Comparison, compare, new_folder
+from loadtests.comparison import METRICS, Comparison
+from loadtests.experiment import compare
+from loadtests.folders import new_folder
+from loadtests.ingest import Run
 from loadtests.run import Load
+from loadtests.summary import summarize
 
 VARIANTS = {"cache off": {"cache": "off"}, "cache ttl": {"cache": "ttl"}}
 LOAD = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40)
@@ -36,17 +39,17 @@ def comparison(
 
 
 def test_the_rounds_go_forth_and_back(comparison: Comparison) -> None:
-    in_order = sorted(comparison.rounds["folder"], key=ingest.began)
+    in_order = sorted(comparison.rounds["folder"], key=lambda folder: Run(folder).began)
     assert [folder.name for folder in in_order] == ["01 cache off", "01 cache ttl", "02 cache ttl", "02 cache off"]
 
 
 def test_each_run_keeps_the_settings_of_its_server(comparison: Comparison) -> None:
     for row in comparison.rounds.itertuples():
-        assert ingest.record(row.folder)["settings"] == VARIANTS[row.variant]
+        assert Run(row.folder).record["settings"] == VARIANTS[row.variant]
 
 
 def test_each_run_has_a_server_of_its_own_and_they_share_one_mongod(comparison: Comparison) -> None:
-    processes = [ingest.record(folder)["processes"] for folder in comparison.rounds["folder"]]
+    processes = [Run(folder).record["processes"] for folder in comparison.rounds["folder"]]
     assert len({each["server"][0] for each in processes}) == 4
     assert len({each["mongod"][0] for each in processes}) == 1
 
@@ -55,7 +58,7 @@ def test_a_row_for_each_round_and_variant_with_its_summary(comparison: Compariso
     for row in comparison.rounds.to_dict("records"):
         about = {name: row.pop(name) for name in ("round", "variant", "folder")}
         assert about["folder"].name == f"{about['round']:02d} {about['variant']}"
-        assert row == pytest.approx(ingest.summary(about["folder"]), nan_ok=True)
+        assert row == pytest.approx(summarize(Run(about["folder"])), nan_ok=True)
         assert row["requests_per_s"] > 0
         assert row["failed_per_s"] == 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtests import migration
-from loadtests.migration import Measured
+from loadtests.migration import MigrationImpact
 from loadtests.run import Load
 
 
@@ -21,7 +21,7 @@ def test_a_hundred_thousand_messages_are_migrated_under_live_traffic_and_none_is
     assert found.found >= found.seeded + found.acknowledged
 
 
-MEASURED = Measured(
+MEASURED = MigrationImpact(
     p99_alone=[10.0, 20.0],
     p99_migrating=[20.0, 40.0],
     failed=1,

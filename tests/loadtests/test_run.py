@@ -18,8 +18,10 @@ import requests
 from harness import watch
 from harness.ports import free_port
 from harness.servers import Server
-from loadtests import ingest
+from loadtests import service
+from loadtests.ingest import Run
 from loadtests.run import Load, RunError, run
+from loadtests.summary import summarize
 from tests.processes import stopped, using
 from tests.waiting import eventually
 
@@ -66,7 +68,7 @@ def test_the_folder_holds_locusts_own_files_and_ours(mixed: Path) -> None:
 
 
 def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Server) -> None:
-    record = ingest.record(mixed)
+    record = Run(mixed).record
     assert set(record) == {
         "command",
         "load",
@@ -86,48 +88,48 @@ def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Server)
 
 
 def test_mixed_is_as_many_reads_as_writes(mixed: Path) -> None:
-    counts = ingest.requests(mixed)["name"].value_counts().to_dict()
+    counts = Run(mixed).requests["name"].value_counts().to_dict()
     assert set(counts) == {"GET /messages", "POST /messages"}
     assert abs(counts["GET /messages"] - counts["POST /messages"]) <= MIXED.users
 
 
 def test_every_request_succeeded(mixed: Path) -> None:
-    assert set(ingest.requests(mixed)["outcome"]) == {"ok"}
-    assert ingest.stats(mixed)["failures"].sum() == 0
-    assert ingest.summary(mixed)["requests_per_s"] > 0
+    assert set(Run(mixed).requests["outcome"]) == {"ok"}
+    assert Run(mixed).stats["failures"].sum() == 0
+    assert summarize(Run(mixed))["requests_per_s"] > 0
 
 
 def test_locusts_summary_counts_the_requests_of_the_log_but_for_its_last_second(mixed: Path) -> None:
-    logged = ingest.requests(mixed).groupby("name")["sent_s"]
-    counted = ingest.stats(mixed).set_index("name")["requests"]
+    logged = Run(mixed).requests.groupby("name")["sent_s"]
+    counted = Run(mixed).stats.set_index("name")["requests"]
     for name, sent in logged:
         assert (sent < sent.max() - 1.1).sum() <= counted[name] <= len(sent)
 
 
 def test_everybody_who_took_part_used_the_processor(mixed: Path) -> None:
-    summary = ingest.summary(mixed)
+    summary = summarize(Run(mixed))
     for name in ("server_us", "mongod_us", "server_cores", "mongod_cores", "locust_cores", "machine_cores"):
         assert summary[name] > 0, name
 
 
 def test_the_load_lasts_for_all_of_the_measured_time(mixed: Path) -> None:
-    assert ingest.summary(mixed)["lost"] == ""
-    assert ingest.requests(mixed)["sent_s"].max() > MIXED.seconds
+    assert summarize(Run(mixed))["lost"] == ""
+    assert Run(mixed).requests["sent_s"].max() > MIXED.seconds
 
 
 def test_processor_time_only_grows(mixed: Path) -> None:
-    for _, samples in ingest.cpu(mixed).groupby(["role", "pid"]):
+    for _, samples in Run(mixed).cpu.groupby(["role", "pid"]):
         assert samples["time_s"].is_monotonic_increasing
         assert samples["cpu_seconds"].is_monotonic_increasing
 
 
 def test_the_service_was_asked_for_its_metrics(mixed: Path) -> None:
-    assert {ingest.WAITING, f"{ingest.LAG}_sum"} <= set(ingest.metrics(mixed)["name"])
-    assert ingest.summary(mixed)["waiting"] >= 1
+    assert {service.IN_FLIGHT, f"{service.LAG}_sum"} <= set(Run(mixed).metrics["name"])
+    assert summarize(Run(mixed))["waiting"] >= 1
 
 
 def test_without_a_rate_a_request_is_due_when_it_is_sent(mixed: Path) -> None:
-    rows = ingest.requests(mixed)
+    rows = Run(mixed).requests
     assert rows["due_s"].tolist() == rows["sent_s"].tolist()
     assert (rows["from_due_ms"] == rows["from_send_ms"]).all()
 
@@ -150,7 +152,7 @@ def test_requests_are_due_at_a_constant_rate_and_late_while_the_server_stands_st
         fault = background.submit(stand_still)
         run(load, server.url, folder)
         fault.result()
-    rows = ingest.measured(folder).sort_values("due_s")
+    rows = Run(folder).measured.sort_values("due_s")
     assert rows["due_s"].diff().dropna().tolist() == pytest.approx([1 / 50] * (len(rows) - 1), abs=0.001)
     # Two users were hit; but every request that was due meanwhile had to wait.
     assert (rows["from_send_ms"] > 250).sum() <= 4
@@ -160,19 +162,19 @@ def test_requests_are_due_at_a_constant_rate_and_late_while_the_server_stands_st
 def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., Server], tmp_path: Path) -> None:
     load = Load("writes", users=1, seconds=1.0, warmup=0.0, rate=50_000, fast=True)
     folder = run(load, start_server().url, tmp_path / "run")
-    summary = ingest.summary(folder)
+    summary = summarize(Run(folder))
     assert summary["unsent_per_s"] > summary["requests_per_s"] > 0
-    assert len(ingest.measured(folder)) == pytest.approx(50_000, rel=0.001)
+    assert len(Run(folder).measured) == pytest.approx(50_000, rel=0.001)
 
 
 def test_locust_in_several_processes_keeps_one_log(shared_server: Server, tmp_path: Path) -> None:
     load = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40, locust=("--processes", "2"))
     folder = run(load, shared_server.url, tmp_path / "run")
-    assert set(ingest.generator(folder)["worker"]) == {0, 1}
+    assert set(Run(folder).generator["worker"]) == {0, 1}
     # The master took no part, and its workers' schedules together are the whole.
-    assert len(ingest.measured(folder)) == pytest.approx(40, abs=3)
-    assert set(ingest.measured(folder)["outcome"]) == {"ok"}
-    assert len(ingest.record(folder)["processes"]["locust"]) == 3
+    assert len(Run(folder).measured) == pytest.approx(40, abs=3)
+    assert set(Run(folder).measured["outcome"]) == {"ok"}
+    assert len(Run(folder).record["processes"]["locust"]) == 3
 
 
 def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., Server], tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., 
         fault = background.submit(die)
         run(Load("reads", users=2, seconds=2.0, warmup=0.0, rate=40), server.url, folder)
         fault.result()
-    summary = ingest.summary(folder)
+    summary = summarize(Run(folder))
     assert summary["lost"].startswith(f"the server (process {server.pid}) ended ")
     assert summary["server_us"] >= 0
 
@@ -202,23 +204,23 @@ def absent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_service_that_is_not_there_is_many_failures_and_no_crash(absent: Path) -> None:
-    assert set(ingest.requests(absent)["outcome"]) == {"failed"}
-    assert ingest.stats(absent)["failures"].sum() > 0
-    assert ingest.summary(absent)["failed_per_s"] > 0
+    assert set(Run(absent).requests["outcome"]) == {"failed"}
+    assert Run(absent).stats["failures"].sum() > 0
+    assert summarize(Run(absent))["failed_per_s"] > 0
 
 
 def test_the_processor_time_of_a_server_that_was_not_found_is_unknown(absent: Path) -> None:
-    assert pd.isna(ingest.summary(absent)["server_us"])
+    assert pd.isna(summarize(Run(absent))["server_us"])
 
 
 def test_a_rate_is_not_exceeded(absent: Path) -> None:
-    sent = ingest.requests(absent)["sent_s"]
+    sent = Run(absent).requests["sent_s"]
     assert 0 < len(sent) <= RATE * (sent.max() - sent.min()) + USERS
 
 
 def test_at_a_rate_callers_do_not_come_in_bursts(absent: Path) -> None:
     # If all came at once, each would wait for the others, and latency would be that of a queue.
-    sent = ingest.requests(absent)["sent_s"].sort_values()
+    sent = Run(absent).requests["sent_s"].sort_values()
     after_the_first_of_each = sent[sent > USERS / RATE]
     assert after_the_first_of_each.diff().median() > 0.05 / RATE
 

@@ -14,7 +14,9 @@ from harness.threads import meanwhile
 from loadtests import service
 from loadtests.run import Load
 from profiles import scores
-from profiles.diagnose import UNKNOWN, Evidence, checklist, diagnose, look
+from profiles.checklist import checklist
+from profiles.diagnose import UNKNOWN, diagnose
+from profiles.evidence import Evidence, look
 from tests.processes import mongod_of
 
 StartServer = Callable[..., Server]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from loadtests import ingest
+from loadtests.ingest import Run
 from loadtests.run import Load
 from profiles import stacks
 from profiles.experiment import SYSTEM, WAITING, Profiles, breakdown, profile
@@ -37,13 +37,13 @@ def test_a_profiled_run_is_a_run_folder_with_the_recording_in_it(folder: Path) -
     assert folder.name == "01 cache off"
     assert {"run.json", "requests.csv", "profile.raw", "profile.json"} <= {file.name for file in folder.iterdir()}
     assert "profile.speedscope.json" in {file.name for file in folder.iterdir()}
-    assert "ok" in set(ingest.requests(folder)["outcome"]) <= {"ok", "unsent"}
+    assert "ok" in set(Run(folder).requests["outcome"]) <= {"ok", "unsent"}
 
 
 def test_the_load_lasts_from_the_beginning_of_the_recording_to_its_end(folder: Path) -> None:
     recording = json.loads((folder / "profile.json").read_text())
-    begin = recording["began"] - ingest.began(folder)
-    sent = ingest.requests(folder)["sent_s"]
+    begin = recording["began"] - Run(folder).began
+    sent = Run(folder).requests["sent_s"]
     assert sent.min() < begin < begin + recording["seconds"] < sent.max()
 
 

@@ -145,3 +145,20 @@ def test_a_file_for_speedscope(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert profile["weights"] == [0.03, 0.01]
     assert profile["endValue"] == pytest.approx(0.04)
+
+
+def test_what_py_spy_really_writes_is_read(tmp_path: Path) -> None:
+    raw = tmp_path / "profile.raw"
+    raw.write_bytes(
+        "main (app.py:1);a\u2028b (app.py:2) 3\n"
+        "main (app.py:1);two\nlines (app.py:3) 4\n"
+        "main (app.py:1);no count (app.py:4)\n".encode()
+        + b"main (app.py:1);\xff\xfe (app.py:5) 5\n"
+        + b"main (app.py:1);\x0b\x0c\x1c (app.py:6) 6\n"
+        + b"\n"
+        + b"main (app.py:1);cut of"
+    )
+    rows = stacks.read(raw)
+    assert rows["samples"].tolist() == [3, 4, 5, 6]
+    assert rows["leaf"].tolist()[1] == "two lines (app.py:3)"
+    assert rows["leaf"].str.contains(r"app\.py:[2-6]\)$").all()
