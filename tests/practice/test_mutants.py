@@ -12,6 +12,9 @@ from tests.commands import run
 from tests.practice.probes import PROBES, practised
 from tests.practice.shown_by import probe_of
 
+# Servers are started and killed many times, on whatever machine this is.
+pytestmark = pytest.mark.timeout(300)
+
 # One or two of each stage; the self-test of `practice` runs all.
 SAMPLE = (
     "visits_lost_under_concurrency",

@@ -8,6 +8,9 @@ import pytest
 from practice.mutants import REFERENCES
 from tests.practice.probes import PROBES, practised
 
+# Servers are started and killed many times, on whatever machine this is.
+pytestmark = pytest.mark.timeout(300)
+
 # All of it in two languages. Of the others what is their own: promised staleness and a window, and the lab's adapter.
 PROBES_OF = {
     "flask_sqlite": tuple(PROBES),
