@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+TESTS_AT_A_TIME := --numprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test jupyter serve bench check format lock clean
+.PHONY: help setup lab test coverage mutants jupyter serve bench check format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,7 +16,16 @@ lab: $(READY) ## run every notebook on a real MongoDB and write report/index.htm
 	@$(BIN)/python -m notebooks run
 
 test: $(READY) ## run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest $(TESTS_AT_A_TIME)
+
+coverage: $(READY) ## run the whole test suite, and print the lines and branches that no test reaches
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(TESTS_AT_A_TIME)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+mutants: $(READY) ## change one thing at a time in some modules, and list the changes that no test notices
+	@$(BIN)/python -m tests.mutants
 
 jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
 	@$(BIN)/python -m notebooks jupyter

@@ -1,4 +1,4 @@
-"""A client for the message service, for programs and for the command line (`python -m client`)."""
+"""The client of the message service: a Python API, and the command `python -m client`."""
 
 from client.errors import ClientError, NotFound, Refused, ServiceUnavailable, TooMany
 from client.messages import Message, MessageClient, Thread

@@ -1,4 +1,4 @@
-"""The command `python -m client`: talk to a running message service."""
+"""The command `python -m client`: send and read messages of a running service."""
 
 import json
 import sys
@@ -15,15 +15,15 @@ from client.errors import ClientError, NotFound
 from client.messages import Message, MessageClient
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-author_option = click.option("--author", help="Who says it; anonymous if left out.")
-limit_option = click.option("--limit", type=click.IntRange(1), help="How many at most.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+author_option = click.option("--author", help="Author of the message; anonymous by default.")
+limit_option = click.option("--limit", type=click.IntRange(1), help="Maximum number of messages.")
 
 
-def service(command: Command) -> Command:
-    """The options that say where the service is, and who we are."""
+def service_options(command: Command) -> Command:
+    """Add the options --url and --api-key to a click command."""
     key = click.option(
-        "--api-key", envvar="LAB_API_KEY", show_envvar=True, help="Access key, if the service wants one."
+        "--api-key", envvar="LAB_API_KEY", show_envvar=True, help="Access key, if the service requires one."
     )
     url = click.option(
         "--url",
@@ -31,13 +31,13 @@ def service(command: Command) -> Command:
         default="http://127.0.0.1:8000",
         show_default=True,
         show_envvar=True,
-        help="The service.",
+        help="Base URL of the service.",
     )
     return url(key(command))
 
 
 class Time(click.ParamType[datetime]):
-    """A time as `client.times` reads it."""
+    """A time in one of the formats that `client.times.parse` accepts."""
 
     name = "time"
 
@@ -51,19 +51,19 @@ class Time(click.ParamType[datetime]):
 
 
 class Secret(click.ParamType[str]):
-    """A secret to sign with."""
+    """A signing secret, which must not be blank."""
 
     name = "secret"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not str(value).strip():
-            self.fail("is empty: give what the service was started with", param, ctx)
+            self.fail("is empty: give the secret that the service was started with", param, ctx)
         return str(value)
 
 
 @click.group()
 def command() -> None:
-    """Talk to a running message service.
+    """Send and read messages of a running service.
 
     \b
     Examples:
@@ -78,10 +78,10 @@ def command() -> None:
 
 
 @command.command()
-@service
+@service_options
 @json_option
 def hello(url: str, api_key: str | None, as_json: bool) -> None:
-    """Ask the service who it is."""
+    """Print the service's greeting; with --json also its name, version and links."""
     with _client(url, api_key) as client:
         greeting = client.hello()
     click.echo(json.dumps(greeting) if as_json else greeting["greeting"])
@@ -90,10 +90,10 @@ def hello(url: str, api_key: str | None, as_json: bool) -> None:
 @command.command()
 @click.argument("text")
 @author_option
-@service
+@service_options
 @json_option
 def send(text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
-    """Store TEXT as a message; - reads it from standard input."""
+    """Store TEXT as a message; - reads the text from standard input."""
     with _client(url, api_key) as client:
         message = client.send(_text(text), author)
     click.echo(_json(message) if as_json else rendering.line(message))
@@ -103,22 +103,22 @@ def send(text: str, author: str | None, url: str, api_key: str | None, as_json: 
 @click.argument("id")
 @click.argument("text")
 @author_option
-@service
+@service_options
 @json_option
 def reply(id: str, text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
-    """Answer the message ID with TEXT; - reads it from standard input."""
+    """Reply to the message ID with TEXT; - reads the text from standard input."""
     with _client(url, api_key) as client:
         message = client.reply(id, _text(text), author)
-        lines = [_json(message)] if as_json else rendering.threads([message], _answered(client, [message]))
+        lines = [_json(message)] if as_json else rendering.threads([message], _parents(client, [message]))
         _echo(lines)
 
 
 @command.command()
 @limit_option
-@service
+@service_options
 @json_option
 def recent(limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
-    """Show the newest messages: the newest at the bottom, with --json first."""
+    """Show the newest messages: the newest last, or first with --json."""
     with _client(url, api_key) as client:
         _show(client, client.recent(limit), as_json)
 
@@ -126,7 +126,7 @@ def recent(limit: int | None, url: str, api_key: str | None, as_json: bool) -> N
 @command.command()
 @click.argument("time", type=Time())
 @limit_option
-@service
+@service_options
 @json_option
 def since(time: datetime, limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
     """Show the messages since TIME: 10am, 10:00, yesterday, 2h, or an RFC 3339 time."""
@@ -136,7 +136,7 @@ def since(time: datetime, limit: int | None, url: str, api_key: str | None, as_j
 
 @command.command()
 @click.argument("id")
-@service
+@service_options
 @json_option
 def show(id: str, url: str, api_key: str | None, as_json: bool) -> None:
     """Show the message ID with all its replies."""
@@ -150,39 +150,43 @@ def show(id: str, url: str, api_key: str | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.option("--after", help="Cursor to begin after; now if left out.")
+@click.option("--after", help="Cursor to start from; by default only new messages are shown.")
 @click.option(
-    "--interval", default=0.5, show_default=True, type=click.FloatRange(0.01), help="Seconds between questions."
+    "--interval",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="Seconds between requests while nothing new arrives.",
 )
-@service
+@service_options
 @json_option
 def follow(after: str | None, interval: float, url: str, api_key: str | None, as_json: bool) -> None:
-    """Show every new message as it comes, until Ctrl-C; with --json, one object a line."""
+    """Show each new message as it is stored, until Ctrl-C; with --json, one object per line."""
     with _client(url, api_key) as client:
         for message in client.follow(after, interval):
-            _echo([_json(message)] if as_json else rendering.threads([message], _answered(client, [message])))
+            _echo([_json(message)] if as_json else rendering.threads([message], _parents(client, [message])))
 
 
 @command.command()
 @click.argument("text", default="")
-@click.option("--from", "sender", default="+15005550006", show_default=True, help="Number of who sends it.")
-@click.option("--media", multiple=True, help="Address of a picture that is sent along; can be repeated.")
-@click.option("--sid", help="The text's MessageSid; give one twice, and see it stored once.")
+@click.option("--from", "sender", default="+15005550006", show_default=True, help="Phone number of the sender.")
+@click.option("--media", multiple=True, help="URL of an attached picture; can be repeated.")
+@click.option("--sid", help="MessageSid of the text; a text with the same one is stored only once. Random by default.")
 @click.option(
     "--twilio-auth-token",
     envvar="LAB_TWILIO_AUTH_TOKEN",
     type=Secret(),
     show_envvar=True,
     required=True,
-    help="The service's token.",
+    help="Auth token that the service was started with.",
 )
 @click.option(
     "--public-base-url",
     envvar="LAB_PUBLIC_BASE_URL",
     show_envvar=True,
-    help="What the service was told; --url if left out.",
+    help="Public base URL that the service was started with; the value of --url by default.",
 )
-@service
+@service_options
 def sms(
     text: str,
     sender: str,
@@ -193,10 +197,10 @@ def sms(
     url: str,
     api_key: str | None,
 ) -> None:
-    """Send TEXT as a phone would, through Twilio; print what the phone gets back.
+    """Deliver TEXT to the service as Twilio delivers a text message; print what the phone receives.
 
-    No account is needed, because this signs as Twilio does. The service must have been started with the
-    same LAB_TWILIO_AUTH_TOKEN (any word will do) and with LAB_PUBLIC_BASE_URL.
+    No account is needed: the request is signed with the same algorithm as Twilio's. The service must have been
+    started with the same LAB_TWILIO_AUTH_TOKEN (any value) and with LAB_PUBLIC_BASE_URL.
 
     \b
     Example:
@@ -204,36 +208,36 @@ def sms(
     """
     from client import sms
 
-    with _errors_told():
-        back = sms.deliver(sms.signed(url, twilio_auth_token, sender, text, media, sid, public_base_url))
-    _echo(back or ["(delivered; the phone gets nothing back)"])
+    with _client_errors_as_click_errors():
+        received = sms.deliver(sms.signed(url, twilio_auth_token, sender, text, media, sid, public_base_url))
+    _echo(received or ["(delivered; the phone receives no reply)"])
 
 
 @command.command()
 @click.argument("line")
-@click.option("--user", default="you", show_default=True, help="Name of who writes it.")
+@click.option("--user", default="you", show_default=True, help="Slack user name of the author.")
 @click.option(
     "--slack-signing-secret",
     envvar="LAB_SLACK_SIGNING_SECRET",
     type=Secret(),
     show_envvar=True,
     required=True,
-    help="The service's secret.",
+    help="Signing secret that the service was started with.",
 )
 @click.option(
-    "--seconds", default=30.0, show_default=True, type=click.FloatRange(0), help="How long to wait for an answer."
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(0), help="How long to wait for the result."
 )
 @json_option
-@service
+@service_options
 def slack(
     line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, api_key: str | None
 ) -> None:
-    """Give the command LINE as somebody in Slack would; print what the channel shows.
+    """Deliver the slash command LINE to the service as Slack does; print what the channel shows.
 
-    A LINE that does not begin with / is a mention of the app, which shows nothing. No account is needed,
-    because this signs as Slack does. The service must have been started with the same
-    LAB_SLACK_SIGNING_SECRET (any word will do), and with --slack-response-urls loopback, so that it may
-    send its answer to this command.
+    A LINE that does not begin with / is delivered as a mention of the app, which shows nothing in the channel. No
+    account is needed: the request is signed with the same algorithm as Slack's. The service must have been started
+    with the same LAB_SLACK_SIGNING_SECRET (any value), and with --slack-response-urls loopback, so that it may send
+    the result to this command.
 
     \b
     Examples:
@@ -242,7 +246,7 @@ def slack(
     """
     from client import slack
 
-    with _errors_told(), slack.channel() as channel:
+    with _client_errors_as_click_errors(), slack.channel() as channel:
         if not line.startswith("/"):
             slack.deliver(slack.mention(url.rstrip("/"), slack_signing_secret, line, user))
             click.echo("(delivered; the channel shows nothing)")
@@ -251,12 +255,12 @@ def slack(
         try:
             answer = channel.answer(seconds)
         except TimeoutError as error:
-            raise click.ClickException(f"{error}: the service's log says why") from error
+            raise click.ClickException(f"{error}: see the service's log for the reason") from error
     _echo([json.dumps(answer)] if as_json else slack.lines(answer))
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _client_errors_as_click_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
@@ -265,7 +269,7 @@ def _errors_told() -> Iterator[None]:
 
 @contextmanager
 def _client(url: str, api_key: str | None) -> Iterator[MessageClient]:
-    with _errors_told(), MessageClient(url, api_key) as client:
+    with _client_errors_as_click_errors(), MessageClient(url, api_key) as client:
         yield client
 
 
@@ -273,19 +277,19 @@ def _show(client: MessageClient, messages: list[Message], as_json: bool) -> None
     if as_json:
         click.echo(json.dumps([_document(message) for message in messages]))
     else:
-        _echo(rendering.threads(messages, _answered(client, messages)))
+        _echo(rendering.threads(messages, _parents(client, messages)))
 
 
-def _answered(client: MessageClient, messages: list[Message]) -> dict[str, Message]:
-    """The messages that are answered by some of `messages` without being one of them, by id."""
+def _parents(client: MessageClient, messages: list[Message]) -> dict[str, Message]:
+    """Fetch the messages that `messages` reply to and that are not among them, by id."""
     shown = {message.id for message in messages}
-    answered = {}
+    parents = {}
     for id in {message.reply_to for message in messages if message.reply_to is not None} - shown:
         try:
-            answered[id] = client.get(id).message
+            parents[id] = client.get(id).message
         except NotFound:
             continue
-    return answered
+    return parents
 
 
 def _text(argument: str) -> str:

@@ -1,19 +1,19 @@
-"""What can go wrong when one talks to the service.
+"""The exceptions that the client raises.
 
 ClientError
-├── ServiceUnavailable   no answer, or one that says the service is broken or away: try again later
-└── Refused              the service does not do what was asked: asking again will not help
-    ├── NotFound         … because there is no such message
-    └── TooMany          … unless one waits: more was asked for than is admitted
+├── ServiceUnavailable   no response, or a 5xx status: try again later
+└── Refused              a 4xx status: the same request will be refused again
+    ├── NotFound         404: there is no such message
+    └── TooMany          429: over a rate limit; try again after `retry_after` seconds
 """
 
 
 class ClientError(Exception):
-    """Anything that keeps a request from being answered as hoped."""
+    """Base class: a request could not be sent, or was not answered with success."""
 
 
 class ServiceUnavailable(ClientError):
-    """The service cannot be reached, or cannot do it now; it asks to wait `retry_after` seconds."""
+    """The service cannot be reached, or answered with a 5xx status and `Retry-After: retry_after` (seconds, or 0)."""
 
     def __init__(self, detail: str, retry_after: float = 0.0) -> None:
         super().__init__(detail)
@@ -21,7 +21,7 @@ class ServiceUnavailable(ClientError):
 
 
 class Refused(ClientError):
-    """The service refused the request. `errors` holds pairs of a field's name and its cure."""
+    """The service refused the request with the HTTP `status`. `errors` are pairs (field, how to correct it)."""
 
     def __init__(self, detail: str, status: int, errors: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
@@ -30,11 +30,11 @@ class Refused(ClientError):
 
 
 class NotFound(Refused):
-    """There is no such message."""
+    """There is no message with this id."""
 
 
 class TooMany(Refused):
-    """Over the rate limit; `retry_after` is in seconds."""
+    """The request exceeds a rate limit; it may be repeated after `retry_after` seconds."""
 
     def __init__(self, detail: str, status: int, retry_after: float) -> None:
         super().__init__(detail, status)

@@ -1,4 +1,4 @@
-"""MessageClient: the service's verbs as methods."""
+"""MessageClient: a method for each operation of the service's HTTP API."""
 
 import itertools
 import time
@@ -18,9 +18,9 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Message:
-    """A message as the service keeps it. `created_at` is aware, in UTC; `id` is 24 hex digits.
+    """A stored message. `id` is 24 hex digits; `created_at` is timezone-aware, in UTC.
 
-    `seq` numbers messages in the order in which they were stored.
+    `seq` is the message's sequence number, in the order in which messages were stored.
     """
 
     id: str
@@ -33,14 +33,14 @@ class Message:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Message":
-        """Read what the service sent. Fields of a newer service are passed over."""
+        """Make a message from a JSON object of the API; unknown fields, of a newer service, are ignored."""
         known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         return cls(**known | {"created_at": datetime.fromisoformat(document["created_at"])})
 
 
 @dataclass(frozen=True)
 class Thread:
-    """A message with its first direct replies, oldest first; `more` tells that there are others."""
+    """A message with its first direct replies, oldest first; `more` is whether there are further ones."""
 
     message: Message
     replies: list[Message]
@@ -48,18 +48,18 @@ class Thread:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Thread":
-        """Read what the service sent."""
+        """Make a thread from a JSON object of the API."""
         replies = [Message.from_json(each) for each in document.get("replies", [])]
         return cls(Message.from_json(document), replies, document.get("next") is not None)
 
 
 @dataclass(frozen=True)
 class _Page:
-    """A list as the service sends it, with its cursors."""
+    """One page of a list: `next` continues it, and `after` is the cursor for messages that are stored later."""
 
     messages: list[Message]
     next: str | None
-    newest: str
+    after: str
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "_Page":
@@ -68,12 +68,12 @@ class _Page:
 
 
 class MessageClient:
-    """Talks to the service at `base_url`, for example `http://127.0.0.1:8000`.
+    """A client of the service at `base_url`, for example `http://127.0.0.1:8000`.
 
-    What may pass is tried again, up to `retries` times; a message is never stored twice by that. A
-    client always reads its own writes. Connections are kept and reused; a `session` of the caller's own
-    (a load generator's, say) is used instead of a new one. For one thread. Every method raises
-    `ServiceUnavailable` or `Refused` (see `client.errors`).
+    Requests that fail temporarily (no response, 5xx, 429) are retried up to `retries` times; a retried message is
+    stored only once. A client reads its own writes. Connections are pooled in `session`, a new one by default.
+    `timeout` is in seconds, or a pair (connect, read). Not thread-safe. Every method raises `ServiceUnavailable` or
+    `Refused` (see `client.errors`).
     """
 
     def __init__(
@@ -87,36 +87,36 @@ class MessageClient:
         self._transport = Transport(base_url, api_key, session, timeout, retries)
 
     def hello(self) -> dict[str, Any]:
-        """The service's greeting: its name, version and links. The service counts it as a visit."""
+        """The service's greeting: a dict with its name, version and links. Each call is stored as a visit."""
         return self._transport.request("GET", "/", _greeting)
 
     def send(self, text: str, author: str | None = None, reply_to: str | None = None) -> Message:
-        """Store a message; it is durable when this returns."""
+        """Store a message and return it as stored; it is durable when this returns."""
         given = {"text": text, "author": author, "reply_to": reply_to}
         body = {name: value for name, value in given.items() if value is not None}
-        # One key for all attempts: the service stores the message once, however many arrive.
+        # The same key for all attempts: the service stores the message once.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         return self._transport.request("POST", "/messages", Message.from_json, headers, json=body)
 
     def reply(self, id: str, text: str, author: str | None = None) -> Message:
-        """Answer the message `id`."""
+        """Store a reply to the message `id` and return it."""
         return self.send(text, author, reply_to=id)
 
     def recent(self, limit: int | None = None) -> list[Message]:
-        """The `limit` newest messages (the service's default if None), newest first."""
+        """The `limit` newest messages (None: the service's default), newest first."""
         return self._list(limit=limit).messages
 
     def since(self, when: datetime, limit: int | None = None) -> list[Message]:
-        """The messages created at or after `when`, newest first; the `limit` newest of them.
+        """The messages created at or after `when`, newest first; only the `limit` newest of them if given.
 
-        Raises `ValueError` for a time without a time zone.
+        Raises `ValueError` for a `when` without a time zone.
         """
         if when.tzinfo is None:
             raise ValueError(f"{when} has no time zone: give it one with when.astimezone()")
         return list(itertools.islice(self._pages(since=when.isoformat()), limit))
 
     def get(self, id: str) -> Thread:
-        """The message `id` with its replies. Raises `NotFound`."""
+        """The message `id` with its first replies. Raises `NotFound`."""
         return self._transport.request("GET", _path(id), Thread.from_json)
 
     def replies(self, id: str) -> Iterator[Message]:
@@ -131,24 +131,24 @@ class MessageClient:
                 return
 
     def newest(self) -> str:
-        """A cursor: `follow` with it gives everything that is stored from now on."""
-        return self._list(limit=1).newest
+        """A cursor for the current end of the list: `follow` from it yields each message that is stored later."""
+        return self._list(limit=1).after
 
     def follow(self, after: str | None = None, interval: float = 0.5) -> Iterator[Message]:
-        """Every message that comes after the cursor (after now if None), once, oldest first; for ever.
+        """Yield each message after the cursor `after` (None: each new message) once, in `seq` order, for ever.
 
-        Asks again `interval` seconds after it has given everything there is.
+        Polls the service, and waits `interval` seconds whenever there is nothing new.
         """
         cursor = self.newest() if after is None else after
         while True:
             page = self._list(after=cursor, limit=PAGE)
             yield from page.messages
-            if cursor == page.newest:
+            if cursor == page.after:
                 time.sleep(interval)
-            cursor = page.newest
+            cursor = page.after
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the pooled connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""Messages as a person reads them in a terminal: `click.echo` drops the colours when the output is piped.
+"""Format messages for a terminal, with colours, which `click.echo` removes when the output is not a terminal.
 
-The oldest is at the top and the newest at the bottom, as in a chat. A reply stands indented under what it
-answers; if that is not on the page, it is quoted above the reply.
+The oldest message is at the top. A reply is indented under its parent, the message that it replies to; a parent that
+is not listed is quoted above the reply.
 """
 
 from collections import defaultdict
@@ -15,8 +15,8 @@ INDENT = "    "
 QUOTE = 40
 
 
-def threads(messages: Iterable[Message], quoted: Mapping[str, Message]) -> Iterator[str]:
-    """Lines for `messages`, with replies under what they answer. `quoted` has what is answered, by id."""
+def threads(messages: Iterable[Message], parents: Mapping[str, Message]) -> Iterator[str]:
+    """Yield the lines that show `messages` as threads; `parents` has further messages to quote, by id."""
     by_age = sorted(messages, key=lambda message: message.seq)
     shown = {message.id for message in by_age}
     replies: dict[str, list[Message]] = defaultdict(list)
@@ -27,20 +27,20 @@ def threads(messages: Iterable[Message], quoted: Mapping[str, Message]) -> Itera
     while pending:
         message, depth = pending.pop()
         if message.reply_to is not None and depth == 0:
-            yield quote(quoted.get(message.reply_to), message.reply_to)
+            yield quote(parents.get(message.reply_to), message.reply_to)
         yield line(message, depth + (message.reply_to is not None and depth == 0))
         pending += [(reply, depth + 1) for reply in reversed(replies[message.id])]
 
 
 def line(message: Message, depth: int = 0) -> str:
-    """A message on one line, with the time in the reader's own time zone and its id to reply to."""
+    """Format a message as one line: local time, author, text and id; indented by `depth` levels."""
     time = message.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     parts = [click.style(time, dim=True), click.style(_plain(message.author), bold=True), _plain(message.text)]
     return INDENT * depth + "  ".join([*parts, click.style(message.id, dim=True)])
 
 
 def quote(message: Message | None, id: str) -> str:
-    """What a reply answers, in short."""
+    """Format the line above a reply that quotes its parent `message`, or names its `id` if the message is None."""
     if message is None:
         return click.style(f"↳ in reply to {id}", dim=True)
     text = _plain(message.text)
@@ -49,5 +49,5 @@ def quote(message: Message | None, id: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that a terminal shows: control characters in it would be obeyed."""
+    """Escape control characters, which a terminal would execute."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -1,4 +1,4 @@
-"""Commands and mentions as Slack sends them, signed with Slack's own library, and what the channel shows."""
+"""Simulates Slack: signs commands and mentions with Slack's library, and receives the service's results."""
 
 import json
 import queue
@@ -6,12 +6,12 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import requests
 from slack_sdk.signature import SignatureVerifier
@@ -26,22 +26,22 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass
 class Channel:
-    """Where the service sends its answers: this takes the place of Slack's `response_url`."""
+    """A simulated Slack channel; `response_url` is the URL to which the service sends the results of commands."""
 
     response_url: str
     answers: "queue.Queue[dict[str, Any]]" = field(default_factory=queue.Queue)
 
     def answer(self, seconds: float = 10.0) -> dict[str, Any]:
-        """The next answer, as the service sent it. Raises `TimeoutError`."""
+        """Wait for the next result and return its JSON. Raises `TimeoutError` after `seconds`."""
         try:
             return self.answers.get(timeout=seconds)
         except queue.Empty:
-            raise TimeoutError(f"no answer came within {seconds:g} s") from None
+            raise TimeoutError(f"no result arrived within {seconds:g} s") from None
 
 
 @contextmanager
 def channel() -> Iterator[Channel]:
-    """A channel on this machine while the block runs. The service must answer there: see `--slack-response-urls`."""
+    """Run a channel on 127.0.0.1 during the block; the service needs `--slack-response-urls loopback` to reach it."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -67,9 +67,20 @@ def channel() -> Iterator[Channel]:
 
 
 def command(
-    url: str, signing_secret: str, line: str, response_url: str, user: str = "you", at: float | None = None
+    url: str,
+    signing_secret: str,
+    line: str,
+    response_url: str,
+    user: str = "you",
+    at: float | None = None,
+    path: str = COMMANDS,
+    quote_via: Callable[..., str] = quote_plus,
 ) -> requests.PreparedRequest:
-    """The request by which Slack passes on `line`, such as "/msg list 5". `at` is when it was signed: now."""
+    """Build the signed request for the slash command `line`, such as "/msg list 5".
+
+    `at` is the time of the signature in Unix seconds, now by default. `path` is where the service listens for
+    commands. `quote_via` encodes the form: `urllib.parse.quote` writes a space as %20 instead of +.
+    """
     word, _, text = line.strip().partition(" ")
     fields = {
         "team_id": "T0",
@@ -81,13 +92,13 @@ def command(
         "response_url": response_url,
         "trigger_id": secrets.token_hex(16),
     }
-    return _signed(url + COMMANDS, signing_secret, urlencode(fields), FORM, at)
+    return _signed(url + path, signing_secret, urlencode(fields, quote_via=quote_via), FORM, at)
 
 
 def mention(
     url: str, signing_secret: str, text: str, user: str = "you", event_id: str | None = None, at: float | None = None
 ) -> requests.PreparedRequest:
-    """The request by which Slack tells that somebody wrote `text` to the app. Slack repeats it by its `event_id`."""
+    """Build the signed request for a mention of the app with `text`; retries of an event have the same `event_id`."""
     event = {"type": "app_mention", "user": f"U{user.upper()}", "text": f"<@{BOT}> {_escaped(text)}", "ts": "1.0"}
     outer = {
         "type": "event_callback",
@@ -99,12 +110,12 @@ def mention(
 
 
 def deliver(request: requests.PreparedRequest) -> requests.Response:
-    """Send a signed request. Raises `client.ClientError`."""
+    """Send a signed request and return the response. Raises `client.ClientError`."""
     return webhooks.send(request)
 
 
 def lines(message: dict[str, Any]) -> Iterator[str]:
-    """An answer as the channel shows it, in words."""
+    """Yield the lines of text that a channel shows for a result (a message with Block Kit blocks or a text)."""
     blocks = message.get("blocks")
     if not blocks:
         yield _shown(str(message.get("text", "")))

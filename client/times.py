@@ -1,7 +1,7 @@
-"""Times as people write them, in their own time zone."""
+"""Parse times as people write them: 10am, yesterday, 2h, or RFC 3339."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
@@ -10,27 +10,29 @@ EXAMPLES = "10am, 10:00, yesterday, 2h, or 2024-02-29T12:00:00Z"
 
 
 def parse(text: str, now: datetime | None = None, zone: tzinfo | None = None) -> datetime:
-    """When `text` was, as an aware time: the last 10am, two hours ago (2h), or an RFC 3339 time.
+    """Parse a time of day, an interval before `now` (2h), a day, or an RFC 3339 time to a timezone-aware datetime.
 
-    A time of day is the last one there was, a day its beginning, in `zone`, which is the machine's own
-    if left out. Raises `ValueError` that shows what can be written.
+    A time of day means its latest occurrence, and a day its first moment, in `zone` (the machine's by default).
+    Raises `ValueError` with examples.
     """
-    now = (now or datetime.now(UTC)).astimezone(zone)
+    now = now or datetime.now(UTC)
     written = text.strip().lower()
-    if written in ("today", "yesterday"):
-        return _beginning(now.date() - timedelta(days=written == "yesterday"), zone)
-    if match := AGO.fullmatch(written):
-        return now - timedelta(**{UNITS[match[2]]: int(match[1])})
     match = CLOCK.fullmatch(written)
-    if match and (match[2] or match[3]):
-        clock = _time_of_day(text, match)
-        today = _in_zone(datetime.combine(now.date(), clock), zone)
-        return today if today <= now else _in_zone(datetime.combine(now.date() - timedelta(days=1), clock), zone)
+    clock = _time_of_day(text, match) if match and (match[2] or match[3]) else None
     try:
-        when = datetime.fromisoformat(text.strip().upper())
-    except ValueError as error:
+        if clock:
+            when = _last(clock, now, zone)
+        elif written in ("today", "yesterday"):
+            when = _on_day(now, written == "yesterday", time(), zone)
+        elif match := AGO.fullmatch(written):
+            when = (now.astimezone(UTC) - timedelta(**{UNITS[match[2]]: int(match[1])})).astimezone(zone)
+        else:
+            when = datetime.fromisoformat(text.strip().upper())
+            when = _in_zone(when, zone) if when.tzinfo is None else when
+        when.astimezone(UTC)  # refuses what is before the first day that UTC can name, or after the last
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is not a time: write one such as {EXAMPLES}") from error
-    return _in_zone(when, zone) if when.tzinfo is None else when
+    return when
 
 
 def _time_of_day(text: str, match: re.Match[str]) -> time:
@@ -45,10 +47,17 @@ def _time_of_day(text: str, match: re.Match[str]) -> time:
         raise ValueError(f"{text!r} is not a time of day: write one such as {EXAMPLES}") from error
 
 
-def _beginning(day: date, zone: tzinfo | None) -> datetime:
-    return _in_zone(datetime.combine(day, time()), zone)
+def _last(clock: time, now: datetime, zone: tzinfo | None) -> datetime:
+    """The last time that clocks in `zone` showed `clock`."""
+    today = _on_day(now, 0, clock, zone)
+    # Compared in UTC: where clocks were put forward past it, a time of today may still be to come.
+    return today if today.astimezone(UTC) <= now.astimezone(UTC) else _on_day(now, 1, clock, zone)
+
+
+def _on_day(now: datetime, days_before: int, clock: time, zone: tzinfo | None) -> datetime:
+    return _in_zone(datetime.combine(now.astimezone(zone).date() - timedelta(days=days_before), clock), zone)
 
 
 def _in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
-    """A clock's time as an aware one; without a `zone` by the machine's rules, summer time and all."""
+    """Make a naive time aware: in `zone`, or by the machine's time zone rules with their daylight saving time."""
     return naive.astimezone() if zone is None else naive.replace(tzinfo=zone)

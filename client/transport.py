@@ -1,4 +1,4 @@
-"""One request to the service: sent until it is answered, with the answer's errors as exceptions."""
+"""Send requests with retries, and raise error responses as exceptions."""
 
 import random
 import time
@@ -9,19 +9,19 @@ import requests
 
 from client.errors import ClientError, NotFound, Refused, ServiceUnavailable, TooMany
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-# Seconds to connect, and to wait for each part of an answer.
+# Seconds to connect, and to wait for each read of the response.
 TIMEOUT = (3.05, 15.0)
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
+MAX_PAUSE = 10.0
 
 
 class Transport:
-    """Sends requests, again if need be, and remembers how new the newest answer was.
+    """Sends requests, retries them, and keeps the highest `Lab-Seen` of all responses.
 
-    Every answer tells how far it reaches (`Lab-Seen`). Sending the highest number met so far makes
-    every later answer include all of it, whichever process gives it: a client reads its own writes.
+    Every response has a `Lab-Seen` header: the highest `seq` that its sender knew. A request that carries it is
+    answered with at least these messages, by whichever process: so a client reads its own writes.
     """
 
     def __init__(
@@ -43,37 +43,36 @@ class Transport:
         self,
         method: str,
         path: str,
-        read: Callable[[dict[str, Any]], Answer],
+        read: Callable[[dict[str, Any]], Result],
         headers: dict[str, str] | None = None,
         **arguments: Any,
-    ) -> Answer:
-        """What `read` makes of the JSON object that is answered. The request must be safe to repeat.
+    ) -> Result:
+        """Send a request and return `read(response's JSON object)`. The request must be safe to repeat.
 
-        What may pass is tried again, `retries` times, after pauses that double, vary by chance so that
-        many clients do not come back at once, and are at least as long as the service asks for.
+        Retries up to `retries` times if the service is unavailable or a rate limit is exceeded, with exponential
+        backoff and jitter, after at least the `Retry-After` of the response. Raises `ClientError`.
         """
         for attempt in range(self._retries + 1):
             try:
                 return self._once(method, path, read, headers or {}, arguments)
             except (ServiceUnavailable, TooMany) as error:
-                if attempt == self._retries or error.retry_after > LONGEST_PAUSE:
+                if attempt == self._retries or error.retry_after > MAX_PAUSE:
                     raise
-                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
-                time.sleep(error.retry_after + random.uniform(0, longest))
+                time.sleep(error.retry_after + random.uniform(0, min(MAX_PAUSE, FIRST_PAUSE * 2**attempt)))
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the pooled connections."""
         self._session.close()
 
     def _once(
         self,
         method: str,
         path: str,
-        read: Callable[[dict[str, Any]], Answer],
+        read: Callable[[dict[str, Any]], Result],
         headers: dict[str, str],
         arguments: dict[str, Any],
-    ) -> Answer:
+    ) -> Result:
         sent = self._headers | headers | ({"Lab-Seen": str(self._seen)} if self._seen else {})
         try:
             response = self._session.request(
@@ -82,26 +81,26 @@ class Transport:
         except requests.ConnectionError as error:
             raise ServiceUnavailable(f"no service answers at {self.base_url}: is it running?") from error
         except requests.exceptions.ChunkedEncodingError as error:
-            raise ServiceUnavailable(f"{self.base_url} broke off in the middle of its answer") from error
+            raise ServiceUnavailable(f"{self.base_url} closed the connection in the middle of its response") from error
         except requests.Timeout as error:
-            raise ServiceUnavailable(f"{self.base_url} took longer than {self._timeout} s to answer") from error
+            raise ServiceUnavailable(f"{self.base_url} did not answer within {self._timeout} s") from error
         except requests.RequestException as error:
-            raise ClientError(f"{self.base_url} cannot be asked: {error}") from error
+            raise ClientError(f"{self.base_url} cannot be used: {error}") from error
         document = _json(response)
         if not response.ok:
             raise _error(response, document)
         try:
-            answer = read(document)
+            result = read(document)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _not_the_service(response) from error
+            raise _unexpected(response) from error
         seen = response.headers.get("Lab-Seen", "")
         if seen.isdigit():
             self._seen = max(self._seen, int(seen))
-        return answer
+        return result
 
 
 def raise_for(response: requests.Response) -> None:
-    """Raises the error that `response` is, if it is one."""
+    """Raise the `ClientError` for a response with an error status; return if its status is success."""
     if not response.ok:
         raise _error(response, _json(response))
 
@@ -112,12 +111,14 @@ def _json(response: requests.Response) -> dict[str, Any]:
     except requests.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise _not_the_service(response)
+        raise _unexpected(response)
     return document
 
 
-def _not_the_service(response: requests.Response) -> ServiceUnavailable:
-    return ServiceUnavailable(f"{response.url} answered {response.status_code}, but not as the message service does")
+def _unexpected(response: requests.Response) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{response.url} answered {response.status_code}, but it is not the message service: correct the URL"
+    )
 
 
 def _error(response: requests.Response, document: dict[str, Any]) -> ClientError:
@@ -127,8 +128,8 @@ def _error(response: requests.Response, document: dict[str, Any]) -> ClientError
         return TooMany(detail, status, _retry_after(response))
     if status >= requests.codes.server_error:
         return ServiceUnavailable(f"the service answered {status}: {detail}", _retry_after(response))
-    given = [each for each in document.get("errors", []) if isinstance(each, dict)]
-    errors = tuple((str(each.get("field")), str(each.get("message"))) for each in given)
+    listed = [each for each in document.get("errors", []) if isinstance(each, dict)]
+    errors = tuple((str(each.get("field")), str(each.get("message"))) for each in listed)
     kind = NotFound if status == requests.codes.not_found else Refused
     return kind(detail, status, errors)
 

@@ -1,4 +1,4 @@
-"""Send what Twilio or Slack would send, signed as they sign it, to practise without an account."""
+"""Send a signed webhook request, as Twilio or Slack would."""
 
 import requests
 
@@ -7,7 +7,7 @@ from client.errors import ServiceUnavailable
 
 
 def send(request: requests.PreparedRequest) -> requests.Response:
-    """Send a signed request, once. Raises `ServiceUnavailable`, or `Refused` if the service does not take it."""
+    """Send a signed request once and return the response. Raises `ServiceUnavailable` and `Refused`."""
     with requests.Session() as session:
         try:
             response = session.send(request, timeout=transport.TIMEOUT)

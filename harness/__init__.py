@@ -1,1 +1,1 @@
-"""What runs programs on this machine, whoever wrote them: processes, ports, the embedded mongod, clocks, Ctrl-C."""
+"""Runs programs on this machine: processes, servers, ports, the embedded mongod, clocks, signals."""

@@ -1,7 +1,7 @@
-"""The clock of all that is logged in a run: Unix time at first, and never set back or forth after that.
+"""A monotonic clock in Unix seconds, shared by the processes of a run.
 
-Wall clocks are corrected while a test runs, virtual machines' by seconds. `time.perf_counter` is not, and
-is the same for all processes of a machine; so a process tells those it starts what to add to it.
+Wall clocks are adjusted while a test runs, on virtual machines by seconds. `time.perf_counter` is monotonic, and is the
+same for all processes of a machine; so the first process determines its offset from Unix time, and children inherit it.
 """
 
 import os
@@ -12,10 +12,10 @@ OFFSET = float(os.environ.get(VARIABLE) or time.time() - time.perf_counter())
 
 
 def now() -> float:
-    """The time, in Unix seconds."""
+    """The current time in Unix seconds."""
     return OFFSET + time.perf_counter()
 
 
 def for_children() -> dict[str, str]:
-    """The environment of a process that shares this clock."""
+    """The environment for a child process that shares this clock."""
     return os.environ | {VARIABLE: repr(OFFSET)}

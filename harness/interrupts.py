@@ -1,4 +1,4 @@
-"""How a command is stopped: Ctrl-C and SIGTERM both end it, after it has cleaned up."""
+"""Signal handling of commands: Ctrl-C (SIGINT) and SIGTERM both raise `KeyboardInterrupt`, once and reliably."""
 
 import signal
 import sys
@@ -9,14 +9,14 @@ AGAIN_SECONDS = 0.1
 
 
 def handle() -> None:
-    """Raise `KeyboardInterrupt` at SIGTERM too, and see to it that it arrives, and that nothing else is said of it.
+    """Install handlers for SIGINT and SIGTERM that raise `KeyboardInterrupt` in the main thread.
 
-    Python raises it in the middle of whatever the main thread does. An object that was being made is left half
-    made, and may complain when it is deleted. And in `__del__`, which nobody calls, Python prints the exception and
-    goes on.
+    Python raises the exception at whatever point the main thread has reached. If that point is in a `__del__` method,
+    Python reports the exception as unraisable and goes on; the signal is then sent again. Other unraisable exceptions,
+    of objects whose construction was interrupted, are not printed.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has its background jobs do with Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
             signal.signal(number, _interrupt)
 
 

@@ -1,4 +1,4 @@
-"""The machine a run was made on: what it is, which code it ran, and how busy it was."""
+"""Describes this machine and the code: processor, versions, commit, processor time."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("tornado", "motor", "pymongo", "locust", "py-spy", "pandas")
 
 
 def describe() -> dict[str, Any]:
-    """What a reader needs to judge numbers by: processor, memory, system and versions."""
+    """Describe the machine: processor, number of cores, memory in GiB, operating system, versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -25,7 +25,7 @@ def describe() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the code that is measured, with `-dirty` if it was changed since; None outside git."""
+    """The checked-out commit (40 hex digits), with `-dirty` if files were changed; None outside git."""
     result = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"],
         cwd=Path(__file__).parent,
@@ -37,7 +37,7 @@ def commit() -> str | None:
 
 
 def busy_seconds() -> float:
-    """The seconds that the cores of this machine have worked, for whomever, summed over the cores."""
+    """Processor time (user, system and nice) of all processes since boot, in seconds, summed over the cores."""
     times = psutil.cpu_times()
     return float(times.user + times.system + times.nice)
 

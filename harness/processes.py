@@ -1,7 +1,7 @@
-"""Start programs, read what they say, and stop them with everything that they have started.
+"""Start programs, read their output, and stop them with all their descendants.
 
-A program runs in a session of its own: Ctrl-C in the terminal reaches only whoever started it, who then stops it. On
-Linux the kernel also terminates it should its starter be killed (`PR_SET_PDEATHSIG`, set by `setpriv`).
+A program runs in a session of its own, so Ctrl-C in the terminal reaches only the process that has started it, which
+then stops it. On Linux the kernel also terminates it if that process is killed (`PR_SET_PDEATHSIG`, set by `setpriv`).
 """
 
 import os
@@ -26,12 +26,12 @@ CHUNK = 4096
 
 
 class ProgramError(Exception):
-    """A program could not be started, or did not do its work. The text is one line that says why."""
+    """A program could not be started, or failed. The text says why."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A running program. `log` is the file that holds what it wrote to stderr, and to stdout unless that is a pipe."""
+    """A program that was started. `log` is the file with its stderr, and its stdout unless that is a pipe."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -47,7 +47,7 @@ class Program:
         return self.process.poll() is None
 
     def last_lines(self, count: int = 1) -> list[str]:
-        """The last lines that the program wrote to its log, oldest first; fewer if there are not so many."""
+        """The last `count` lines of the program's log, oldest first."""
         return self.log.read_text(errors="replace").strip().splitlines()[-count:]
 
 
@@ -55,27 +55,27 @@ def start(
     command: Sequence[str],
     log: Path,
     *,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     pipes: bool = False,
 ) -> Program:
     """Start `command`, which must be stopped with `stop` or `kill`.
 
-    `environment` is added to that of this process. Standard input is empty, and output goes to `log`; with `pipes`
-    stdin and stdout are pipes instead. Raises `ProgramError` if there is no such program.
+    `environment` is added to that of this process; None removes a variable. stdin is empty, and output is appended to
+    `log`; with `pipes` stdin and stdout are pipes instead. Raises `ProgramError` if the program cannot be started.
 
-    The kernel's signal is sent when the thread ends that has started a program, so only the main thread asks for it.
+    The kernel terminates the program when the thread that has started it ends, so only the main thread requests that.
     """
     _refuse_unless_executable(command[0], cwd)
     ours, theirs = (subprocess.PIPE, subprocess.PIPE) if pipes else (subprocess.DEVNULL, None)
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
-                [*_ends_with_its_starter(), *command],
+                [*_pdeathsig_prefix(), *command],
                 stdin=ours,
                 stdout=theirs or output,
                 stderr=output,
-                env={**os.environ, **(environment or {})},
+                env={name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None},
                 cwd=cwd,
                 start_new_session=True,
             )
@@ -85,7 +85,7 @@ def start(
 
 
 def stop(program: Program, seconds: float = STOP_SECONDS) -> int:
-    """Ask the program to end (SIGTERM) and return its exit code; kill it and all it has started after `seconds`."""
+    """Terminate the program, kill it after `seconds`, and kill its descendants; return the program's exit code."""
     family = _family(program)
     returncode = end(program.process, seconds)
     _kill_rest(program, family)
@@ -93,19 +93,19 @@ def stop(program: Program, seconds: float = STOP_SECONDS) -> int:
 
 
 def kill(program: Program) -> None:
-    """Kill the program (SIGKILL), and all that it has started, at once."""
+    """Kill the program and its descendants (SIGKILL)."""
     family = _family(program)
     end(program.process, 0)
     _kill_rest(program, family)
 
 
 def end(process: "subprocess.Popen[Any]", seconds: float = STOP_SECONDS) -> int:
-    """Terminate a child process and return its exit code; kill it if it still runs after `seconds`."""
+    """Terminate a child process, kill it if it still runs after `seconds`, and return its exit code."""
     if seconds > 0:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-    process.kill()  # does nothing to a process that has ended
+    process.kill()  # no effect on a process that has ended
     returncode = process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
@@ -119,27 +119,27 @@ def run(command: Sequence[str], *, accept: Sequence[int] = (0,)) -> str:
     result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if result.returncode not in accept:
         lines = result.stderr.strip().splitlines()
-        said = lines[-1].removeprefix("Error: ") if lines else f"exit code {result.returncode}, without a word"
-        raise ProgramError(said)
+        message = lines[-1].removeprefix("Error: ") if lines else f"exit code {result.returncode}, and no error message"
+        raise ProgramError(message)
     return result.stdout
 
 
 def first_line(pipe: IO[bytes], seconds: float) -> str:
-    """The first line that comes through `pipe`, or what there is of it when the pipe ends or `seconds` are over."""
+    """Read the first line from `pipe`; the part of it that has arrived at the end of the pipe or after `seconds`."""
     deadline = time.monotonic() + seconds
-    said = b""
+    received = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while b"\n" not in said and selector.select(max(0.0, deadline - time.monotonic())):
+        while b"\n" not in received and selector.select(max(0.0, deadline - time.monotonic())):
             chunk = os.read(pipe.fileno(), CHUNK)
             if not chunk:
                 break
-            said += chunk
-    return said.decode(errors="replace").partition("\n")[0].strip()
+            received += chunk
+    return received.decode(errors="replace").partition("\n")[0].strip()
 
 
 def descendants(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """`processes`, and all that they have started and that still runs, each once."""
+    """`processes` and their running descendants, each once."""
     found = {each.pid: each for each in processes}
     children: dict[int, list[psutil.Process]] = defaultdict(list)
     for process in psutil.process_iter():
@@ -154,8 +154,21 @@ def descendants(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     return list(found.values())
 
 
+def carrying(variable: str, value: str) -> list[psutil.Process]:
+    """The processes of this user whose environment has `variable` set to `value`.
+
+    Children inherit it, and so do those that left their parent and its session: a daemon is found by it.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(variable) == value:
+                found.append(process)
+    return found
+
+
 def kill_all(running: Sequence[psutil.Process]) -> None:
-    """Kill these processes, as far as they still run, and wait until they have ended."""
+    """Kill processes and wait until they have ended."""
     for process in running:
         with suppress(psutil.Error):
             process.kill()
@@ -175,13 +188,13 @@ def _family(program: Program) -> list[psutil.Process]:
 
 
 def _kill_rest(program: Program, family: Sequence[psutil.Process]) -> None:
-    """Kill what a program that has ended left behind: its session, and those of its children that left the session."""
+    """Kill the remaining processes of a program that has ended: its session, and descendants in other sessions."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(program.pid, signal.SIGKILL)
     kill_all(family)
 
 
-def _ends_with_its_starter() -> list[str]:
+def _pdeathsig_prefix() -> list[str]:
     in_main_thread = threading.current_thread() is threading.main_thread()
     found = shutil.which("setpriv") if sys.platform == "linux" and in_main_thread else None
     return [found, "--pdeathsig", "TERM"] if found else []

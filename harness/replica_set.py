@@ -1,4 +1,4 @@
-"""Make a lone mongod a replica set of one member: retryable writes, transactions and change streams need a set."""
+"""Configure a mongod as a replica set of one member, which transactions and change streams require."""
 
 from typing import Any
 
@@ -12,18 +12,17 @@ Client = MongoClient[dict[str, Any]]
 
 
 class ReplicaSetError(Exception):
-    """The mongod did not become primary. The text is what MongoDB said."""
+    """The mongod did not become primary. The text is MongoDB's error."""
 
 
 def start_replica_set(address: str, name: str) -> None:
-    """Make the lone mongod at `address` ("host:port") the primary of a replica set; return when it is.
+    """Make the mongod at `address` ("host:port") the primary of the replica set `name`; return when it is.
 
-    If it has the configuration of an earlier run on another port, only its address is changed. Raises
-    `ReplicaSetError`.
+    If it is configured for another port by an earlier run, only the address is changed. Raises `ReplicaSetError`.
     """
     try:
-        # MongoDB hangs up on whoever watches it while its address is changed, and the driver takes that for the end of
-        # all connections, also of the one that waits for the change. Polling does not.
+        # When the address changes, MongoDB closes streaming monitor connections. The driver then closes its whole pool,
+        # with the connection that waits for the change. Monitoring by polling avoids that.
         with Client(
             f"mongodb://{address}/?directConnection=true",
             serverSelectionTimeoutMS=SELECTION_MS,

@@ -24,24 +24,24 @@ QUOTED_LINES = 5
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers at `url`, without a slash at the end."""
+    """A running server with its base `url`, which has no slash at the end."""
 
     url: str
     program: Program
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
-        """The process that was started; those that it started are its children."""
+        """The process of the command."""
         return self.program.process
 
     @property
     def pid(self) -> int:
-        """The id of that process."""
+        """The id of the command's process."""
         return self.program.pid
 
     @property
     def log(self) -> Path:
-        """The file that holds what the server wrote."""
+        """The file with the server's output."""
         return self.program.log
 
 
@@ -51,15 +51,15 @@ def start(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Server:
     """Start the server `command` and return when it answers GET `ready`; stop it with `processes.stop`.
 
-    `{port}` in the command stands for a free port, `{data}` for the folder `data`. Any answer below 500 counts as
-    ready, if it comes from the command's own processes. Raises `ProgramError` with the last lines that the server
-    wrote if it ends, or does not answer within `seconds`, or if another program has taken the port.
+    `{port}` in the command is replaced by a free port, and `{data}` by the path `data`. A status below 500 counts as
+    ready, if the command's own processes listen on the port. Raises `ProgramError`, with the last lines of the server's
+    output, if it ends or is not ready within `seconds`, or if another program has taken the port.
     """
     port = free_port()
     words = shlex.split(command) if isinstance(command, str) else list(command)
@@ -82,11 +82,11 @@ def running(
     *,
     ready: str = "/",
     data: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     seconds: float = START_SECONDS,
 ) -> Iterator[Server]:
-    """A server while the block runs: see `start`."""
+    """Run a server during the block: see `start`."""
     server = start(command, log, ready=ready, data=data, environment=environment, cwd=cwd, seconds=seconds)
     with stopped_afterwards(server):
         yield server
@@ -94,7 +94,7 @@ def running(
 
 @contextmanager
 def stopped_afterwards(server: Server) -> Iterator[None]:
-    """Stop `server`, and all that it has started, when the block ends."""
+    """Stop `server` and its descendants at the end of the block."""
     try:
         yield
     finally:
@@ -102,7 +102,7 @@ def stopped_afterwards(server: Server) -> Iterator[None]:
 
 
 def direct_session() -> requests.Session:
-    """A session of requests that asks servers of this machine directly, whatever proxy the environment names."""
+    """A `requests` session that ignores the proxies of the environment."""
     session = requests.Session()
     session.trust_env = False
     return session
@@ -110,27 +110,27 @@ def direct_session() -> requests.Session:
 
 def _wait_until_ready(program: Program, port: int, ready: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    url, answered = f"http://{LOOPBACK}:{port}/{ready.lstrip('/')}", "nothing answered"
+    url, answered = f"http://{LOOPBACK}:{port}/{ready.lstrip('/')}", "no connection"
     with direct_session() as session:
         while program.is_running:
             try:
-                # Not followed: a redirect is an answer, and may lead to another machine.
+                # Redirects are not followed: they count as ready, and may lead to another machine.
                 with session.get(url, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True) as response:
-                    answered = f"the last answer was {response.status_code}"
+                    answered = f"the last status was {response.status_code}"
                     if response.status_code < 500 and _is_ours(program, port):
                         return
             except requests.RequestException:
                 pass
             if time.monotonic() > deadline:
-                raise ProgramError(f"no answer to GET {ready} within {seconds:g} s ({answered})" + _quoted(program))
+                raise ProgramError(f"no response to GET {ready} within {seconds:g} s ({answered})" + _quoted(program))
             time.sleep(POLL_SECONDS)
     raise ProgramError(f"the server ended with exit code {program.process.returncode}" + _quoted(program))
 
 
 def _is_ours(program: Program, port: int) -> bool:
-    """Whether the program, or what it has started, answers on `port`. Raises `ProgramError` if another one does.
+    """Whether the program listens on `port`. Raises `ProgramError` if another program does.
 
-    A listener that is younger than the program counts as its own: a container's is started by a service.
+    A listener that was started after the program counts as its own, since a container is started by a daemon.
     """
     try:
         started = psutil.Process(program.pid).create_time()
@@ -151,4 +151,4 @@ def _is_older(process: psutil.Process, started: float) -> bool:
 
 def _quoted(program: Program) -> str:
     lines = program.last_lines(QUOTED_LINES)
-    return ("; it said:\n" + "\n".join(f"    {line}" for line in lines)) if lines else "; it said nothing"
+    return ("; its output:\n" + "\n".join(f"    {line}" for line in lines)) if lines else "; it printed nothing"

@@ -1,4 +1,4 @@
-"""Work in the background of a block of code."""
+"""Run a function in a background thread during a block of code."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread while the block runs. It is given an event, and must return soon after that is set."""
+    """Run `work` in a thread during the block. Its argument is an event; it must return soon after the event is set."""
     ended = threading.Event()
     thread = threading.Thread(target=work, args=[ended], daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Which processes of this machine serve an address, and how much processor time they use."""
+"""Finds the processes that listen on a port or serve a URL, and measures their CPU time."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ class Processes:
 
 @dataclass
 class _Seen:
-    """What was last seen of a process: its own CPU time, its parent, and the CPU time of the children it waited for."""
+    """The last sample of a process: its own CPU time, that of the children it has waited for, and its parent."""
 
     own: float
     reaped: float
@@ -33,10 +33,10 @@ class _Seen:
 
 
 class CpuMeter:
-    """The CPU time of processes and of what they start, also of children that ended between two looks.
+    """Measures the CPU time of processes, including children that started and ended between two samples.
 
-    When a process waits for a child that has ended, the kernel adds the child's CPU time to that of its children. What
-    of this was not seen before, because the child ended before it could be looked at, counts for the parent.
+    When a process waits for a child that has ended, the kernel adds the child's CPU time to the parent's "children"
+    times. What of this was in no sample of the child itself is counted for the parent.
     """
 
     def __init__(self) -> None:
@@ -62,17 +62,17 @@ class CpuMeter:
 
 
 def behind(url: str) -> Processes:
-    """The processes of this machine that answer at `url` (role server), and those that they are connected to.
+    """Find the processes of this machine that serve `url` (`server`), and those that they are connected to.
 
-    Found by their sockets: the server's processes listen on the port of `url`, or are children of one that does. Those
-    on whose ports they are connected have the role mongod, if that is their name, else database. Processes on other
-    machines, or of another user, are not found; their role is empty.
+    They are found by their sockets: a server process listens on the port of `url`, or is a child of one that does. A
+    process to whose port they are connected has the role `mongod`, if that is its name, else `database`. Processes of
+    other machines or users are not found, and the list of their role is then empty.
     """
     nobody: dict[str, list[psutil.Process]] = {"server": [], "mongod": [], "database": []}
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:  # no port that anybody could listen on
+    except ValueError:  # not a valid port
         return Processes(nobody)
     listening: dict[int, set[int]] = defaultdict(set)
     connected: dict[int, set[int]] = defaultdict(set)
@@ -100,12 +100,34 @@ def listening_ports(process: psutil.Process) -> list[int]:
     return sorted({each.port for each in tcp_sockets() if each.listens and each.pid == process.pid})
 
 
+<<<<<<< HEAD
 def _processes(pids: Iterable[int]) -> list[psutil.Process]:
     found = []
     for pid in sorted(pids):
         with suppress(psutil.NoSuchProcess):
             found.append(psutil.Process(pid))
     return found
+=======
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address in {"::1", "::ffff:127.0.0.1"} or address in _own_addresses()
+
+
+def _own_addresses() -> set[str]:
+    return {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
+
+
+def _tcp_connections() -> Iterator[tuple[psutil.Process, Any]]:
+    for process in psutil.process_iter():
+        for connection in _connections_of(process):
+            yield process, connection
+
+
+def _connections_of(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections("tcp")
+    except psutil.Error:
+        return []  # the process has ended, or belongs to another user
+>>>>>>> main
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -115,7 +137,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def _look(process: psutil.Process) -> _Seen | None:
-    """None for a process that has ended, although nobody may have waited for it yet."""
+    """A sample of a process; None if it has ended, zombies included."""
     try:
         with process.oneshot():
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -8,7 +8,7 @@ one, as from callers who know nothing of each other.
 import asyncio
 import gc
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -26,8 +26,11 @@ GRACE_SECONDS = 5.0
 LATE_MS = 50.0
 UNANSWERED = 0
 Result = TypeVar("Result")
+STATUS = re.compile(rb"HTTP/\d\.\d (\d\d\d)")
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-LAST_ANSWER = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+LAST_CHUNK = b"0\r\n\r\n"
+CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -99,10 +102,13 @@ def run(offering: Coroutine[Any, Any, Result]) -> Result:
         gc.enable()
 
 
-async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: float = 1.0) -> OpenLoopResult:
+async def offer(
+    url: str, request: bytes | Callable[[int], bytes], rate: float, seconds: float, warmup: float = 1.0
+) -> OpenLoopResult:
     """Send `request` to the server of `url` `rate` times a second, for `warmup` seconds and then for `seconds`.
 
-    A request for which no connection can be had stays unanswered.
+    If `request` is a function, it gives the bytes of each request by its number. A request for which no connection can
+    be had stays unanswered. One that asks for it (`Connection: close`) has a connection of its own.
     """
     callers = _Callers(url)
     requests = []
@@ -112,7 +118,7 @@ async def offer(url: str, request: bytes, rate: float, seconds: float, warmup: f
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - clock.now()))
             requests.append(OfferedRequest(due, clock.now()))
-            callers.send(request, requests[-1])
+            callers.send(request(number) if callable(request) else request, requests[-1])
         deadline = clock.now() + GRACE_SECONDS
         while callers.waiting and clock.now() < deadline:  # noqa: ASYNC110  the load is over: polling disturbs nobody
             await asyncio.sleep(0.01)
@@ -180,9 +186,11 @@ class _Connection(asyncio.Protocol):
         self._callers = callers
         self._received = b""
         self._sent: OfferedRequest | None = None
+        self._is_last = False
 
     def send(self, request: bytes, sent: OfferedRequest) -> None:
         self._received, self._sent = b"", sent
+        self._is_last = CLOSE.search(request) is not None
         self.transport.write(request)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -192,16 +200,29 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, ended, body = self._received.partition(b"\r\n\r\n")
-        length = CONTENT_LENGTH.search(head)
-        if self._sent is None or not ended or (length is not None and len(body) < int(length[1])):
+        if self._sent is None or not ended or not _is_whole(head, body):
             return
-        self._sent.status = int(head.split(b" ", 2)[1])
-        self._sent.answered = clock.now()
-        self._sent = None
-        if LAST_ANSWER.search(head):
+        self._answered(head)
+        if self._is_last or CLOSE.search(head) or head.startswith(b"HTTP/1.0"):
             self.transport.close()
         else:
             self._callers.freed(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        head, ended, _ = self._received.partition(b"\r\n\r\n")
+        if self._sent is not None and ended and error is None and not CONTENT_LENGTH.search(head):
+            self._answered(head)  # the end of the connection is the end of the answer
         self._callers.lost(self)
+
+    def _answered(self, head: bytes) -> None:
+        status = STATUS.match(head)
+        if self._sent is not None and status is not None:
+            self._sent.status, self._sent.answered = int(status[1]), clock.now()
+        self._sent = None
+
+
+def _is_whole(head: bytes, body: bytes) -> bool:
+    """Whether `body` is whole, by what the head says; without a length it lasts until the connection ends."""
+    if length := CONTENT_LENGTH.search(head):
+        return len(body) >= int(length[1])
+    return CHUNKED.search(head) is not None and body.endswith(LAST_CHUNK)

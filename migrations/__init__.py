@@ -1,1 +1,1 @@
-"""The data model's history, as numbered scripts and a runner. Run it with `python -m migrations`."""
+"""Migrations of the database: numbered scripts, and the command that runs them, `python -m migrations`."""

@@ -1,4 +1,4 @@
-"""The command `python -m migrations`: see what a database needs, and bring it up to date."""
+"""The command `python -m migrations`: show, plan, run and verify the migrations of a database."""
 
 import json
 import sys
@@ -25,11 +25,11 @@ from migrations.throttle import LIMIT_SECONDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Milliseconds(click.ParamType[float | None]):
-    """A limit in milliseconds, to seconds; or `off`, which is None."""
+    """Converts a limit in milliseconds to seconds, and `off` to None."""
 
     name = "ms|off"
 
@@ -45,13 +45,13 @@ class Milliseconds(click.ParamType[float | None]):
         return milliseconds / 1000
 
 
-def running(command: Command) -> Command:
-    """Decorate a click command with how the runner is to behave."""
+def run_options(command: Command) -> Command:
+    """Add the options of `up` and `down` to a click command, as the arguments `limit`, `wait` and `lease`."""
     seconds = click.FloatRange(0, 86_400)
     for decorate in (
         click.option(
             "--max-latency", "limit", type=Milliseconds(), default=f"{LIMIT_SECONDS * 1000:g}", show_default=True,
-            help="How long a batch may take while others use the database; off: as fast as can be.",
+            help="Longest duration of a batch while others use the database; off: no throttling.",
         ),
         click.option(
             "--wait", type=seconds, default=WAIT_SECONDS, show_default=True,
@@ -59,7 +59,7 @@ def running(command: Command) -> Command:
         ),
         click.option(
             "--lease", type=click.FloatRange(0.5, 3600), default=LEASE_SECONDS, show_default=True,
-            help="Seconds of silence after which another runner may take over.",
+            help="Seconds without renewal after which another runner may take over.",
         ),
     ):  # fmt: skip
         command = decorate(command)
@@ -68,7 +68,7 @@ def running(command: Command) -> Command:
 
 @click.group()
 def command() -> None:
-    """Bring the database's documents from one version of the data model to the next.
+    """Migrate the database from one version of the data model to another.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def command() -> None:
 @mongodb_options
 @json_option
 def status(as_json: bool, **mongodb: Any) -> None:
-    """List every step and whether it was applied. Writes nothing."""
+    """List every step and when it was applied. Writes nothing."""
     with _database(mongodb) as database:
         states = runner.status(database)
     if as_json:
@@ -117,66 +117,56 @@ def plan(target: str | None, as_json: bool, **mongodb: Any) -> None:
 
 @command.command()
 @click.argument("target", required=False)
-@running
+@run_options
 @mongodb_options
 @json_option
-def up(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **mongodb: Any) -> None:
-    """Apply every pending step, or those up to TARGET (0002, say).
+def up(target: str | None, **options: Any) -> None:
+    """Apply every pending step, or those up to TARGET (for example 0002).
 
-    With none pending, what servers of an older version have left since is brought up to date as well.
+    If none is pending, documents that servers of an older version have written since are updated.
     """
-    with _database(mongodb) as database, _shown(as_json, lease, wait, limit) as options:
-        reports = runner.up(database, target, options)
-    if as_json:
-        _print_json([asdict(each) for each in reports])
-    elif not reports:
-        click.echo(_nothing_to_do(target))
+    _migrate(runner.up, target, _nothing_to_do(target), **options)
 
 
 @command.command()
 @click.argument("target", required=False)
-@running
+@run_options
 @mongodb_options
 @json_option
-def down(target: str | None, as_json: bool, lease: float, wait: float, limit: float | None, **mongodb: Any) -> None:
-    """Undo the last step, or all after TARGET (0 for every step). Nothing is lost that `up` cannot give back."""
-    with _database(mongodb) as database, _shown(as_json, lease, wait, limit) as options:
-        reports = runner.down(database, target, options)
-    if as_json:
-        _print_json([asdict(each) for each in reports])
-    elif not reports:
-        click.echo("nothing to undo")
+def down(target: str | None, **options: Any) -> None:
+    """Revert the last step, or all after TARGET (0 for every step). Removes only what `up` can restore."""
+    _migrate(runner.down, target, "nothing to undo", **options)
 
 
 @command.command()
 @mongodb_options
 @json_option
 def verify(as_json: bool, **mongodb: Any) -> None:
-    """Prove every step over all documents; list what contradicts it. Writes nothing.
+    """Check all documents against every step, and list the offenders that contradict it. Writes nothing.
 
-    Exits with 1 if a step that was applied has offenders.
+    Exits with 1 if an applied step has offenders.
     """
     with _database(mongodb) as database:
-        proofs, messages = runner.verify(database), database.messages.count_documents({})
-    proved = not any(each.applied and each.offenders for each in proofs)
+        results, messages = runner.verify(database), database.messages.count_documents({})
+    proved = not any(each.applied and each.offenders for each in results)
     if as_json:
         steps = [
             {
                 "step": each.step,
                 "applied": each.applied,
                 "offenders": [_found(found) for found in each.offenders],
-                "left": [_found(found) for found in each.left],
+                "left": [_found(found) for found in each.exceptions],
             }
-            for each in proofs
+            for each in results
         ]
         _print_json({"proved": proved, "messages": messages, "steps": steps})
     else:
-        for each in proofs:
+        for each in results:
             verdict = "proved" if not each.offenders else "offenders"
             click.echo(f"{each.step:24} {verdict if each.applied else 'pending'}")
             for found in each.offenders:
                 click.echo(f"    {found}")
-            for found in each.left:
+            for found in each.exceptions:
                 click.echo(f"    as intended: {found}")
         click.echo(f"{messages:,} messages looked at")
     if not proved:
@@ -185,13 +175,13 @@ def verify(as_json: bool, **mongodb: Any) -> None:
 
 @command.command()
 @click.option("--version", type=click.IntRange(1, len(runner.steps())), default=1, show_default=True)
-@click.option("--count", type=click.IntRange(0), default=100_000, show_default=True, help="How many messages.")
-@click.option("--stragglers", is_flag=True, help="Leave the messages in the shape of version 1 all the same.")
+@click.option("--count", type=click.IntRange(0), default=100_000, show_default=True, help="Number of messages.")
+@click.option("--stragglers", is_flag=True, help="Leave the messages in the shape of version 1.")
 @mongodb_options
 @json_option
 def seed(version: int, count: int, stragglers: bool, as_json: bool, **mongodb: Any) -> None:
-    """Fill an empty database with messages of the shape of VERSION, to practise on."""
-    with _database(mongodb) as database, _shown(True, LEASE_SECONDS, WAIT_SECONDS, None, as_json) as options:
+    """Fill an empty database with messages in the shape of an older version."""
+    with _database(mongodb) as database, _options(as_json, limit=None, print_reports=False) as options:
         fill(database, version, count, stragglers, options)
         name = database.name
     report = {"database": name, "version": version, "messages": count}
@@ -202,18 +192,37 @@ def seed(version: int, count: int, stragglers: bool, as_json: bool, **mongodb: A
 
 
 @command.command()
-@click.option("--count", type=click.IntRange(1), default=100_000, show_default=True, help="How many documents.")
-@click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="Pairs of runs.")
+@click.option("--count", type=click.IntRange(1), default=100_000, show_default=True, help="Number of documents.")
+@click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="Number of pairs of runs.")
 @mongodb_options
 @json_option
 def bench(count: int, rounds: int, as_json: bool, **mongodb: Any) -> None:
-    """Measure a backfill beside one bare updateMany, in turns, in a database of its own that is dropped afterwards."""
+    """Compare the speed of a backfill with that of a single updateMany, in a database that is dropped afterwards."""
     with _database(mongodb) as database, bars() as bar:
         measured = benchmark.backfill(database, count, rounds, lambda done, total: bar("bench", done, total))
     if as_json:
         _print_json(asdict(measured))
     else:
         click.echo(str(measured))
+
+
+def _migrate(
+    run: Callable[[runner.Database, str | None, Options], list[runner.Report]],
+    target: str | None,
+    nothing: str,
+    as_json: bool,
+    lease: float,
+    wait: float,
+    limit: float | None,
+    **mongodb: Any,
+) -> None:
+    """Run `up` or `down`, and print the reports, or the text `nothing` if there are none."""
+    with _database(mongodb) as database, _options(as_json, lease, wait, limit, print_reports=not as_json) as options:
+        reports = run(database, target, options)
+    if as_json:
+        _print_json([asdict(each) for each in reports])
+    elif not reports:
+        click.echo(nothing)
 
 
 @contextmanager
@@ -229,22 +238,27 @@ def _database(given: dict[str, Any]) -> Iterator[runner.Database]:
         raise click.ClickException(str(error)) from error
     except PyMongoError as error:
         reason = str(error).split(", Timeout:")[0].split(", full error:")[0].split(" (configured")[0]
-        raise click.ClickException(f"MongoDB did not do it ({reason}): start it, or correct --mongodb-uri") from error
+        raise click.ClickException(f"MongoDB cannot be used ({reason}): start it, or correct --mongodb-uri") from error
 
 
 @contextmanager
-def _shown(
-    quiet: bool, lease: float, wait: float, limit: float | None, as_json: bool | None = None
+def _options(
+    as_json: bool,
+    lease: float = LEASE_SECONDS,
+    wait: float = WAIT_SECONDS,
+    limit: float | None = LIMIT_SECONDS,
+    *,
+    print_reports: bool,
 ) -> Iterator[Options]:
-    """How a run is shown: progress on stderr, as a bar or as JSON lines; reports on stdout, unless `quiet`."""
-    with nullcontext(_json_line) if (quiet if as_json is None else as_json) else bars() as progress:
+    """Options that show progress on stderr, as bars or JSON lines, and print the report of each step on stdout."""
+    with nullcontext(_json_line) if as_json else bars() as progress:
         yield Options(
             lease,
             wait,
             limit,
             progress=progress,
-            finished=lambda each: None if quiet else _echo_above_the_bar(f"{each.step}: {each.report}"),
-            waiting=lambda why: click.echo(why, err=True),
+            finished=lambda each: _echo_above_the_bar(f"{each.step}: {each.report}") if print_reports else None,
+            waiting=lambda text: click.echo(text, err=True),
         )
 
 

@@ -1,15 +1,15 @@
-"""Change documents in bounded batches, in the order of their ids, while others go on writing.
+"""Update a collection in bounded batches, in the order of `_id`, while other clients write to it.
 
-One `updateMany` over a large collection cannot be resumed or paced, and the driver does not retry it. Here
-each batch is a range of ids with a filter for what still needs the change, so a batch that is done twice
-changes nothing more.
+One `updateMany` over a large collection cannot be resumed or throttled, and the driver does not retry it. Here each
+batch is a range of ids, with a filter for the documents that still need the change, so repeating a batch changes
+nothing.
 
-Ids have an order, whatever their types (numbers, strings, ObjectIds, …), but `{"_id": {"$gt": x}}` finds
-only ids of the type of x. Inside `$expr` the same comparison goes by the order of all types.
+BSON orders values of all types (numbers, strings, ObjectIds, …), but the query `{"_id": {"$gt": x}}` matches only ids
+of the same type as x. The aggregation operator `$gt`, inside `$expr`, compares across types.
 
-The order of ids is not the order of arrival: an ObjectId carries the clock of the machine that made it, so
-a server of the older version may insert below the place we have reached. Therefore the end of the
-collection is not the end of the work: we begin again until the filter finds nothing at all.
+The order of ids is not the order of insertion: an ObjectId contains the clock of the machine that made it, so a server
+of an older version may insert below the current position. Therefore the collection is swept repeatedly until the
+filter matches no document.
 """
 
 import time
@@ -23,19 +23,19 @@ from migrations.database import Database, Document, MigrationError
 from migrations.lease import Lease
 from migrations.throttle import LIMIT_SECONDS, Throttle
 
-SWEEPS = 100
+MAX_SWEEPS = 100
 BY_ID = [("_id", ASCENDING)]
 
-# Called with how many documents are done, of how many; never with more than there are.
+# Called with the number of documents done, and the total; done is never larger than the total.
 Progress = Callable[[int, int], None]
 
 
 @dataclass
 class Work:
-    """What an operation needs in order to write in batches, and to say how far it is.
+    """The context in which an operation writes its batches: the lease, the checkpoint, progress and throttling.
 
-    `key` names the operation in checkpoints, so that an interrupted run finds its own. `limit` is the
-    throttle's, in seconds, or None.
+    `key` identifies the operation in the checkpoint, so that an interrupted run is resumed by the same operation only.
+    `limit` is the longest that a batch may take, in seconds, or None for no throttling.
     """
 
     lease: Lease
@@ -46,16 +46,19 @@ class Work:
     total: int = 0
 
     def begin(self, todo: int) -> Document | None:
-        """Say how many documents are still to be changed; returns `{_id}` of the last one done, None if none is."""
-        kept = self.lease.checkpoint or {}
-        if kept.get("key") != self.key:
-            kept = {"done": 0, "after": None}
-        self.done, self.total = kept["done"], kept["done"] + todo
+        """Start, with `todo` documents to change; return `{_id}` of the last one done before, or None."""
+        checkpoint = self.lease.checkpoint or {}
+        if checkpoint.get("key") != self.key:
+            checkpoint = {"done": 0, "after": None}
+        self.done, self.total = checkpoint["done"], checkpoint["done"] + todo
         self.progress(self.done, self.total)
-        return kept["after"]  # type: ignore[no-any-return]
+        return checkpoint["after"]  # type: ignore[no-any-return]
 
     def batch(self, change: Callable[[ClientSession], int], after: Document | None = None) -> int:
-        """Write one batch; everything up to `after` is then done. `change` returns how many documents it changed."""
+        """Write a batch and the checkpoint `after` in one transaction; return the number of documents changed.
+
+        `change` writes the batch and returns that number; it may be called again. Raises `LeaseLost`.
+        """
         before = self.done
 
         def transaction(session: ClientSession) -> Document:
@@ -69,35 +72,35 @@ class Work:
 
 
 class Sweeps:
-    """Counts how often a work begins again, because documents of the older shape were written behind its back."""
+    """Bounds the number of sweeps over a collection in which servers of an older version still insert documents."""
 
     def __init__(self, collection: str) -> None:
         self._collection = collection
         self._count = 0
 
     def again(self) -> None:
-        """Count one more. Raises `MigrationError` if there is no end to it."""
+        """Count another sweep. Raises `MigrationError` after MAX_SWEEPS."""
         self._count += 1
-        if self._count > SWEEPS:
+        if self._count > MAX_SWEEPS:
             raise MigrationError(
-                f"documents of an older shape keep coming into {self._collection}: "
+                f"documents of an older version are inserted into {self._collection} all the time: "
                 "stop the servers of the older version, then run this again"
             )
 
 
 def walk(database: Database, collection: str, todo: Document, pipeline: list[Document], work: Work) -> None:
-    """Apply `pipeline` to what `todo` finds, which then does not find it any more, until it finds nothing.
+    """Update all documents that match `todo` with the aggregation `pipeline`, after which they must not match it.
 
-    Raises `LeaseLost`, and `MigrationError` if there is no end to it.
+    Returns when no document matches. Raises `LeaseLost`, and `MigrationError` after MAX_SWEEPS sweeps.
     """
     documents = database[collection]
     throttle, sweeps = Throttle(database, collection, work.limit), Sweeps(collection)
     after = work.begin(documents.count_documents(todo))
     while True:
         began = time.perf_counter()
-        if first := documents.find_one(_both(todo, _above(after)), {"_id": True}, sort=BY_ID):
-            after = _further(database, collection, first, throttle.size)
-            _change(database, collection, _both(todo, _between(first, after)), pipeline, work, after)
+        if first := documents.find_one(_all_of(todo, _above(after)), {"_id": True}, sort=BY_ID):
+            after = _batch_end(database, collection, first, throttle.size)
+            _change(database, collection, _all_of(todo, _between(first, after)), pipeline, work, after)
             throttle.rest(time.perf_counter() - began, own_operations=3)
         elif after is None:
             return
@@ -116,9 +119,9 @@ def _change(
     )
 
 
-def _further(database: Database, collection: str, first: Document, count: int) -> Document | None:
-    """The `count`th document from `first` on, in the order of ids, or None if there are fewer."""
-    # `min` is a place in the index, whatever the types of ids: this reads the index only.
+def _batch_end(database: Database, collection: str, first: Document, count: int) -> Document | None:
+    """The `_id` of the `count`th document from `first` in the order of ids, or None if there are fewer."""
+    # `min` is a bound on the index for ids of all types; the query reads only the index.
     ids = database[collection].find({}, {"_id": True}, sort=BY_ID, skip=count - 1, limit=1, hint=BY_ID)
     return next(ids.min([("_id", first["_id"])]), None)
 
@@ -134,5 +137,5 @@ def _between(first: Document, last: Document | None) -> Document:
     return {"$expr": {"$and": bounds}}
 
 
-def _both(one: Document, other: Document) -> Document:
+def _all_of(one: Document, other: Document) -> Document:
     return {"$and": [one, other]} if other else one

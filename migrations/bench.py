@@ -1,4 +1,4 @@
-"""What the care costs: a backfill with its batches, checkpoints and fence, beside one bare `updateMany`."""
+"""Benchmark: a backfill with batches, checkpoints and a fenced lease, compared with a single `updateMany`."""
 
 import secrets
 import statistics
@@ -11,12 +11,12 @@ from migrations.database import Database
 from migrations.operations import Backfill
 from migrations.runner import Options
 from migrations.seed import seed
-from migrations.steps import target
+from migrations.steps import step_named
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Documents per second of each round, by the backfill without a throttle and by one bare `updateMany`."""
+    """Documents per second in each round: by the backfill without throttling, and by a single `updateMany`."""
 
     documents: int
     backfill: list[float]
@@ -24,8 +24,8 @@ class Speeds:
 
     @property
     def shares(self) -> list[float]:
-        """Of each round, the backfill's speed as a share of the other's."""
-        return [ours / theirs for ours, theirs in zip(self.backfill, self.bare, strict=True)]
+        """The speed of the backfill divided by that of the single `updateMany`, for each round."""
+        return [backfill / bare for backfill, bare in zip(self.backfill, self.bare, strict=True)]
 
     def __str__(self) -> str:
         return (
@@ -35,34 +35,37 @@ class Speeds:
         )
 
 
-def backfill(place: Database, count: int, rounds: int, progress: Callable[[int, int], None]) -> Speeds:
-    """Measure both on the same `count` messages, in turns (A B B A …), in a database beside `place`."""
+def backfill(beside: Database, count: int, rounds: int, progress: Callable[[int, int], None]) -> Speeds:
+    """Measure both alternately (A B B A …) on `count` messages in a new database, on the MongoDB of `beside`.
+
+    The database is dropped afterwards. `progress` is called with the runs done and their total.
+    """
     name = f"bench_{secrets.token_hex(4)}"
-    database = place.client.get_database(name, write_concern=place.write_concern, read_concern=place.read_concern)
-    fast = Options(limit=None)
-    ways: dict[str, Callable[[Database], None]] = {
-        "backfill": lambda database: _no_reports(runner.up(database, "0002", fast)),
+    database = beside.client.get_database(name, write_concern=beside.write_concern, read_concern=beside.read_concern)
+    unthrottled = Options(limit=None)
+    variants: dict[str, Callable[[Database], None]] = {
+        "backfill": lambda database: _expect_work(runner.up(database, "0002", unthrottled)),
         "bare": _bare,
     }
-    speeds: dict[str, list[float]] = {way: [] for way in ways}
+    speeds: dict[str, list[float]] = {name: [] for name in variants}
     try:
-        seed(database, 2, count, stragglers=True, options=fast)
+        seed(database, 2, count, stragglers=True, options=unthrottled)
         for number in range(rounds):
-            for way in list(ways) if number % 2 == 0 else reversed(list(ways)):
+            for variant in list(variants) if number % 2 == 0 else reversed(list(variants)):
                 began = time.perf_counter()
-                ways[way](database)
-                speeds[way].append(count / (time.perf_counter() - began))
+                variants[variant](database)
+                speeds[variant].append(count / (time.perf_counter() - began))
                 database.messages.update_many({}, {"$unset": {"created_at": True}})
-                progress(sum(map(len, speeds.values())), rounds * len(ways))
+                progress(sum(map(len, speeds.values())), rounds * len(variants))
     finally:
-        place.client.drop_database(name)
+        beside.client.drop_database(name)
     return Speeds(count, speeds["backfill"], speeds["bare"])
 
 
 def _bare(database: Database) -> None:
-    (change,) = [each for each in target("0002").operations if isinstance(each, Backfill)]
+    (change,) = [each for each in step_named("0002").operations if isinstance(each, Backfill)]
     database.messages.update_many(change.todo, change.pipeline)
 
 
-def _no_reports(reports: list[runner.Report]) -> None:
+def _expect_work(reports: list[runner.Report]) -> None:
     assert reports

@@ -1,4 +1,4 @@
-"""The database to migrate, and the one kind of error that a person is meant to read."""
+"""Connect to the database to migrate; the error class of all migrations."""
 
 from datetime import UTC
 from typing import Any
@@ -15,14 +15,14 @@ DURABLE = WriteConcern(w="majority", j=True)
 
 
 class MigrationError(Exception):
-    """The database cannot be migrated as asked. The text is one line that says what to do."""
+    """The database cannot be migrated. The text is one line that says what to do."""
 
 
 def connect(mongodb_uri: str, database: str) -> Database:
-    """The database to migrate; close its `client` in the end. Raises `MigrationError`.
+    """Connect and return the database; the caller closes its `client`. Raises `MigrationError` for a bad address.
 
-    Writes are acknowledged by a majority, and journaled. Reads come from the primary, and see what a
-    majority has: a batch that could still be rolled back does not count as done.
+    Write concern is majority with journaling. Reads are from the primary with read concern majority, so a batch that
+    could still be rolled back does not count as done.
     """
     try:
         client: MongoClient[Document] = MongoClient(

@@ -1,26 +1,25 @@
-"""One runner at a time, and none that writes when its time is over.
+"""A lease with a fencing token: one runner migrates a database at a time.
 
-The lease is a document in the database it protects:
+The lease is a document in the database that it protects:
 
     {_id: "lease", owner, until, fence, session, checkpoint}
 
-`until` is set and compared by the database's clock only, so the clocks of the runners do not matter. A
-thread renews it; a runner that dies stops renewing, and after `until` the next one takes over. It cannot
-know whether the first is dead or only asleep (a suspended machine, a stopped process, a cable), so the
-lease alone would not do: the sleeper may have looked at it, found it valid, fallen asleep, and write when
-it wakes. No check that comes before the write can prevent that.
+`until` is set and compared by the database's clock only, so the clocks of the runners do not matter. A thread renews
+the lease; a runner that dies stops renewing it, and after `until` the next runner takes over. That runner cannot know
+whether the first is dead or only paused (a suspended machine, a stopped process, a network partition), so a lease
+alone is not safe: a paused runner may have checked its lease before the pause, and write after it. No check that
+precedes the write can prevent that.
 
-So check and write are one: each batch is a transaction that also changes the lease document, on the
-condition that it still carries our `fence`, a number that grows with each owner, and has not run out. If
-another runner has taken the lease, or takes it meanwhile, the two transactions have changed one document,
-and MongoDB lets only one of them commit. The same change moves the checkpoint, so "how far we are" and
-"what is done" can never differ, whenever somebody pulls the plug.
+So the check is part of the write: each batch is a transaction that also updates the lease document, on the condition
+that the document still has this runner's `fence`, a number that grows with each owner, and has not expired. If another
+runner takes the lease meanwhile, both transactions have written the same document, and MongoDB commits only one of
+them. The same update stores the checkpoint, so the checkpoint and the documents always agree.
 
-What a sleeper can leave behind is an open transaction, whose locks would make everybody wait for a minute
-(`transactionLifetimeLimitSeconds`). Whoever takes over ends it first: that is what `session` is for.
+A paused runner may leave an open transaction, whose locks would block others for a minute
+(`transactionLifetimeLimitSeconds`). The next owner aborts it first, by means of `session`.
 
-Building an index and changing a collection's options cannot be part of a transaction. They are done after
-a renewal, by name and only if missing, so that done twice they do no harm.
+Building an index and changing a collection's options cannot be part of a transaction. They follow a renewal of the
+lease and are idempotent.
 """
 
 import os
@@ -43,36 +42,36 @@ LEASE = "lease"
 LEASE_SECONDS = 10.0
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.2
-LONG_AGO = datetime.fromtimestamp(0, UTC)
-HAS_ENDED = {"$expr": {"$lt": ["$until", "$$NOW"]}}
-HAS_NOT_ENDED = {"$expr": {"$gte": ["$until", "$$NOW"]}}
+EPOCH = datetime.fromtimestamp(0, UTC)
+EXPIRED = {"$expr": {"$lt": ["$until", "$$NOW"]}}
+UNEXPIRED = {"$expr": {"$gte": ["$until", "$$NOW"]}}
 
 
 class LeaseLost(MigrationError):
-    """This runner may not write any more: its lease has ended, and another may have it."""
+    """This runner may not write any more: its lease has expired or belongs to another runner."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this runner was out of touch with the database for longer than its lease, so another may have gone on "
-            "in its place; what it had done is kept: run the command again"
+            "this runner had no contact with the database for longer than its lease, so another runner may have taken "
+            "over; completed batches are stored: run the command again"
         )
 
 
 class Lease:
-    """The right to write, while it is held: see `held`."""
+    """The right to write to the database, acquired with `held`; `checkpoint` is the position of the last batch."""
 
     def __init__(self, database: Database, seconds: float, document: Document, session: ClientSession) -> None:
         self._database = database
         self._seconds = seconds
         self._session = session
-        self._mine = {"_id": LEASE, "fence": document["fence"]}
+        self._filter = {"_id": LEASE, "fence": document["fence"]}
         self.checkpoint: Document | None = document.get("checkpoint")
 
     def write(self, work: Callable[[ClientSession], Document | None]) -> None:
-        """Do what `work` does with the session it is given, all of it and durably, or nothing.
+        """Run `work` in a transaction that also renews the lease, and store the checkpoint that it returns.
 
-        `work` returns the new checkpoint. It may be called again if the transaction has to be repeated.
-        Raises `LeaseLost`.
+        The transaction is durable when this returns. `work` gets the session for its writes, and is called again if
+        the transaction has to be retried. Raises `LeaseLost`.
         """
 
         def transaction(session: ClientSession) -> Document | None:
@@ -80,32 +79,31 @@ class Lease:
             self._renew(session, {"checkpoint": {"$literal": checkpoint}})
             return checkpoint
 
-        # Who waits for longer than the lease lasts has lost it.
+        # A write that takes longer than the lease has lost the lease.
         with pymongo.timeout(max(self._seconds, 5.0)):
             self.checkpoint = self._session.with_transaction(transaction, write_concern=DURABLE)
 
     def renew(self) -> None:
-        """Begin the lease's time anew, for what no transaction can hold. Raises `LeaseLost`."""
+        """Renew the lease, before a change that cannot be part of a transaction. Raises `LeaseLost`."""
         self._renew(None, {})
 
     def _renew(self, session: ClientSession | None, more: Document) -> None:
         renewed = _leases(self._database).update_one(
-            self._mine | HAS_NOT_ENDED, [{"$set": {"until": _from_now(self._seconds)} | more}], session=session
+            self._filter | UNEXPIRED, [{"$set": {"until": _from_now(self._seconds)} | more}], session=session
         )
         if renewed.matched_count == 0:
             raise LeaseLost
 
-    def _keep(self, released: threading.Event) -> None:
-        """Renew until `released`: what takes long besides batches is index builds, and being polite."""
-        while not released.wait(self._seconds / 3):
-            with suppress(PyMongoError):  # the next time may be better, and every write asks for itself
-                self.renew()
+    def _renew_until(self, released: threading.Event) -> None:
+        """Renew the lease until `released`, during index builds and the pauses of the throttle."""
+        with suppress(LeaseLost):  # every write checks the lease itself
+            while not released.wait(self._seconds / 3):
+                with suppress(PyMongoError):  # tried again later
+                    self.renew()
 
     def _release(self) -> None:
-        with suppress(PyMongoError):  # it ends by itself
-            _leases(self._database).update_one(
-                self._mine, {"$set": {"owner": None, "session": None, "until": LONG_AGO}}
-            )
+        with suppress(PyMongoError):  # it expires
+            _leases(self._database).update_one(self._filter, {"$set": {"owner": None, "session": None, "until": EPOCH}})
 
 
 @contextmanager
@@ -113,36 +111,36 @@ def held(
     database: Database,
     seconds: float = LEASE_SECONDS,
     wait: float = WAIT_SECONDS,
-    waiting: Callable[[str], None] = lambda why: None,
+    waiting: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Lease]:
-    """Hold the lease while the block runs. If another runner has it, `waiting` is told who, once.
+    """Hold the lease during the block; it expires `seconds` after its last renewal.
 
-    Raises `MigrationError` if it is not to be had within `wait` seconds, or if the database cannot
-    hold one (a lone mongod knows no transactions).
+    Waits up to `wait` seconds for another runner; `waiting` is then called once with a text that names it. Raises
+    `MigrationError` after that time, and if MongoDB is not a replica set and so has no transactions.
     """
-    _refuse_lone_mongod(database)
-    with suppress(DuplicateKeyError):  # another runner has made it at the same moment
-        _leases(database).update_one({"_id": LEASE}, {"$setOnInsert": {"until": LONG_AGO, "fence": 0}}, upsert=True)
+    _require_replica_set(database)
+    with suppress(DuplicateKeyError):  # another runner has created it at the same moment
+        _leases(database).update_one({"_id": LEASE}, {"$setOnInsert": {"until": EPOCH, "fence": 0}}, upsert=True)
     with database.client.start_session() as session:
-        lease = Lease(database, seconds, _take(database, seconds, wait, waiting, session), session)
+        lease = Lease(database, seconds, _acquire(database, seconds, wait, waiting, session), session)
         released = threading.Event()
-        keeper = threading.Thread(target=lease._keep, args=(released,), name="lease", daemon=True)
-        keeper.start()
+        renewing = threading.Thread(target=lease._renew_until, args=(released,), name="lease", daemon=True)
+        renewing.start()
         try:
             yield lease
         finally:
             released.set()
-            keeper.join()
+            renewing.join()
             lease._release()
 
 
 def holder(database: Database) -> str | None:
-    """Who has the lease now, and until when; None if nobody has."""
-    lease = _leases(database).find_one({"_id": LEASE} | HAS_NOT_ENDED)
+    """The current owner of the lease and its expiry, as text; None if the lease is free."""
+    lease = _leases(database).find_one({"_id": LEASE} | UNEXPIRED)
     return None if lease is None else f"{lease['owner']}, until {lease['until'].isoformat(timespec='seconds')}"
 
 
-def _take(
+def _acquire(
     database: Database, seconds: float, wait: float, waiting: Callable[[str], None], session: ClientSession
 ) -> Document:
     ours: Document = {
@@ -152,31 +150,31 @@ def _take(
         "session": {"$literal": dict(session.session_id)},
     }
     deadline = time.monotonic() + wait
-    told = False
+    announced = False
     while True:
-        if ended := _leases(database).find_one({"_id": LEASE, **HAS_ENDED}):
-            _end_transaction_of(database, ended)
+        if expired := _leases(database).find_one({"_id": LEASE, **EXPIRED}):
+            _abort_transaction_of(database, expired)
             taken = _leases(database).find_one_and_update(
-                {"_id": LEASE, **HAS_ENDED}, [{"$set": ours}], return_document=ReturnDocument.AFTER
+                {"_id": LEASE, **EXPIRED}, [{"$set": ours}], return_document=ReturnDocument.AFTER
             )
             if taken is not None:
                 return taken
         other = holder(database) or "another runner"
         if time.monotonic() >= deadline:
             raise MigrationError(f"{other} is migrating this database: wait until it has finished, then run again")
-        if not told:
-            waiting(f"{other}, is migrating this database: waiting for it")
-            told = True
+        if not announced:
+            waiting(f"{other}, is migrating this database: waiting for it to finish")
+            announced = True
         time.sleep(POLL_SECONDS)
 
 
-def _end_transaction_of(database: Database, ended: Document) -> None:
-    if ended.get("session"):
-        with suppress(OperationFailure):  # not allowed: then it ends by itself, a minute after it began
-            database.client.admin.command("killSessions", [ended["session"]])
+def _abort_transaction_of(database: Database, expired: Document) -> None:
+    if expired.get("session"):
+        with suppress(OperationFailure):  # not authorized: then MongoDB aborts it a minute after its start
+            database.client.admin.command("killSessions", [expired["session"]])
 
 
-def _refuse_lone_mongod(database: Database) -> None:
+def _require_replica_set(database: Database) -> None:
     hello = database.client.admin.command("hello")
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise MigrationError(

@@ -1,7 +1,10 @@
-"""What steps are made of. Each kind of change is described once, and can be counted, done, proved and undone.
+"""The operations of which migrations consist: each can count, apply, verify and revert its change.
 
-A step lists its operations in the order in which live traffic stands them: first what only adds (an index),
-then the backfill, and what refuses documents last. The runner proves each step before it calls it applied.
+A step lists its operations in the order that is safe under live traffic: additions first (an index), then backfills,
+and restrictions (a validator) last. The runner verifies a step before it records it as applied.
+
+The scripts in `versions/` use the names of this module and of `migrations.backfill`, and they are checksummed history:
+names that they use cannot be changed.
 """
 
 from collections.abc import Iterator
@@ -14,16 +17,16 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from migrations.backfill import Work, walk
 from migrations.database import Database, Document, MigrationError
 
-SHOWN = 10
+MAX_IDS = 10
 INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND = 27, 26
 DUPLICATE_KEY = 11000
-INDEX_CONFLICTS = {85, 86}  # another index has this name, or these keys other options
+INDEX_CONFLICTS = {85, 86}  # another index has this name, or an index with these keys has other options
 VOID = {"void": True}
 
 
 @dataclass(frozen=True)
 class Found:
-    """Documents, or what else is wrong: how many, what is the matter with them, and the ids of the first ones."""
+    """A group of documents, or another condition, to report: a count, a description, and the first few ids."""
 
     count: int
     what: str
@@ -36,38 +39,38 @@ class Found:
 
 
 class Operation(Protocol):
-    """One change of the data model. Looking (`touches`, `offenders`, `left`) never writes."""
+    """One change of the data model. Only `up` and `down` write."""
 
     def touches(self, database: Database) -> int:
-        """How many documents `up` has still to change."""
+        """The number of documents that `up` still has to change."""
 
     def is_done(self, database: Database) -> bool:
         """Whether `up` has nothing to do."""
 
     def up(self, database: Database, work: Work) -> str:
-        """Do it, or the rest of it; returns what was done, in words."""
+        """Apply the change, or what is missing of it; return a description of what was done."""
 
     def down(self, database: Database, work: Work) -> str:
-        """Undo it, or the rest of it; returns what was done, in words."""
+        """Revert the change, or what remains of it; return a description of what was done."""
 
     def offenders(self, database: Database) -> list[Found]:
-        """What contradicts it; empty when it is proved."""
+        """The documents and conditions that contradict the change; empty once it is applied completely."""
 
     def left(self, database: Database) -> list[Found]:
-        """What it leaves as it is on purpose, and reports."""
+        """Exceptions: the documents that the change leaves unchanged on purpose, and reports."""
 
 
 def found(database: Database, collection: str, filter: Document, what: str) -> list[Found]:
-    """What `filter` finds, as a list of one or of none."""
+    """The documents that match `filter`, as a list of one `Found`; an empty list if there are none."""
     count = database[collection].count_documents(filter)
     if count == 0:
         return []
-    first = database[collection].find(filter, {"_id": True}, limit=SHOWN)
+    first = database[collection].find(filter, {"_id": True}, limit=MAX_IDS)
     return [Found(count, what, tuple(each["_id"] for each in first))]
 
 
-class NothingToCount:
-    """For operations that change no document."""
+class ChangesNoDocuments:
+    """Base class of operations that change no documents."""
 
     def touches(self, database: Database) -> int:
         return 0
@@ -77,8 +80,8 @@ class NothingToCount:
 
 
 @dataclass(frozen=True)
-class Collection(NothingToCount):
-    """A collection that is there. Undoing leaves it: who would drop it would drop what is in it."""
+class Collection(ChangesNoDocuments):
+    """Creates a collection. `down` does not drop it, since `up` could not restore its documents."""
 
     name: str
 
@@ -89,7 +92,7 @@ class Collection(NothingToCount):
         if self.is_done(database):
             return f"{self.name} was there"
         work.lease.renew()
-        with suppress(CollectionInvalid):  # made meanwhile by the service
+        with suppress(CollectionInvalid):  # the service has created it meanwhile
             database.create_collection(self.name)
         return f"made {self.name}"
 
@@ -101,8 +104,8 @@ class Collection(NothingToCount):
 
 
 @dataclass(frozen=True)
-class Index(NothingToCount):
-    """An index of `messages`. MongoDB builds it while others read and write."""
+class Index(ChangesNoDocuments):
+    """Creates an index of `messages`. MongoDB builds it while others read and write."""
 
     name: str
     keys: list[tuple[str, int]]
@@ -129,7 +132,7 @@ class Index(NothingToCount):
         return f"dropped index {self.name}"
 
     def offenders(self, database: Database) -> list[Found]:
-        """It is missing, or is another one under the same name."""
+        """The index is missing, or another index has its name."""
         index = database.messages.index_information().get(self.name)
         if index is None:
             return [Found(1, f"index is missing: {self.name}")]
@@ -140,10 +143,11 @@ class Index(NothingToCount):
 
 @dataclass(frozen=True)
 class Backfill:
-    """A change of the messages that `todo` finds, by `pipeline`, after which it does not find them any more.
+    """Updates the messages that match `todo` with an aggregation `pipeline`; `what` describes what they get.
 
-    `undo_todo` and `undo` take it back in the same way, and only what `pipeline` would give again. `left`
-    finds what the change cannot be made for.
+    After the update a message must not match `todo`. `undo_todo` and `undo` revert the update in the same way, only as
+    far as `pipeline` would restore it. `exceptions` matches the messages that cannot be updated; `exceptions_are`
+    describes them.
     """
 
     what: str
@@ -176,12 +180,12 @@ class Backfill:
 
 
 @dataclass(frozen=True)
-class Validator(NothingToCount):
-    """A `$jsonSchema` that MongoDB holds every write to `messages` to, from now on.
+class Validator(ChangesNoDocuments):
+    """Sets a `$jsonSchema` validator on `messages`: MongoDB then rejects every write that does not conform.
 
-    It is the end of the older shapes: a server that still writes them gets errors. So it refuses to
-    begin while there are documents of such a shape, and looks again when it is in force: what came in
-    between is an offender too, and then the collection is left as it was.
+    From then on, servers that write documents of an older shape get errors. So `up` refuses to begin while there are
+    documents that do not conform, and checks again once the validator is set: if such documents were written in
+    between, it removes the validator and fails.
     """
 
     schema: Document
@@ -191,12 +195,12 @@ class Validator(NothingToCount):
         return bool(collections) and collections[0]["options"].get("validator") == {"$jsonSchema": self.schema}
 
     def up(self, database: Database, work: Work) -> str:
-        self._refuse_offenders(database)
+        self._require_conforming(database)
         if self.is_done(database):
             return "the schema was in force"
         self._change(database, work, {"$jsonSchema": self.schema})
         try:
-            self._refuse_offenders(database)
+            self._require_conforming(database)
         except MigrationError:
             self._change(database, work, {})
             raise
@@ -208,18 +212,19 @@ class Validator(NothingToCount):
 
     def offenders(self, database: Database) -> list[Found]:
         missing = [] if self.is_done(database) else [Found(1, "schema is not in force")]
-        return self.unfit(database) + missing
+        return self.nonconforming(database) + missing
 
-    def unfit(self, database: Database) -> list[Found]:
-        """The documents that the schema would refuse."""
+    def nonconforming(self, database: Database) -> list[Found]:
+        """The documents that do not conform to the schema."""
         return found(
             database, "messages", {"$nor": [{"$jsonSchema": self.schema}]}, "documents that the schema refuses"
         )
 
-    def _refuse_offenders(self, database: Database) -> None:
-        if unfit := self.unfit(database):
+    def _require_conforming(self, database: Database) -> None:
+        if nonconforming := self.nonconforming(database):
             raise MigrationError(
-                f"there are {unfit[0]}: correct or delete them (`python -m migrations verify` lists them), then run up"
+                f"there are {nonconforming[0]}: correct or delete them (`python -m migrations verify` lists them), "
+                "then run up"
             )
 
     def _change(self, database: Database, work: Work, validator: Document) -> None:
@@ -236,8 +241,10 @@ def _index_errors(name: str) -> Iterator[None]:
         if error.code == DUPLICATE_KEY:
             raise MigrationError(
                 f"the index {name} is unique, and more than one message has {details.get('keyValue')}: "
-                "keep one of them, then run up again"
+                "delete or change all but one of them, then run up again"
             ) from error
         if error.code in INDEX_CONFLICTS:
-            raise MigrationError(f"the index {name} cannot be made: {details.get('errmsg')}; drop the other") from error
+            raise MigrationError(
+                f"the index {name} cannot be created: {details.get('errmsg')}; drop the other index"
+            ) from error
         raise

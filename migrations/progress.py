@@ -1,4 +1,4 @@
-"""Progress bars for a person: documents, rate, time left; one for each step that has documents to change."""
+"""Progress bars with documents, rate and time left: one for each step that has documents to change."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 @contextmanager
 def bars(always: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Gives what `Options.progress` takes. Bars show on stderr if that is a terminal, or `always`."""
+    """Give a callback for `Options.progress` that draws bars on stderr, if it is a terminal or with `always`."""
     shown: dict[str, tqdm[Never]] = {}
 
     def progress(step: str, done: int, total: int) -> None:

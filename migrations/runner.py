@@ -1,12 +1,13 @@
-"""Brings a database from one version of the data model to another, and says what that takes.
+"""Run migrations in either direction; list, plan and verify them.
 
-Looking (`status`, `plan`, `verify`, `applied`, `pending`) never writes. What writes (`up`, `down`) holds the
-lease, and may be interrupted at any moment and run again.
+Only `up` and `down` write. They hold the lease, may be interrupted at any moment, and continue when run again.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
 
 from pymongo.client_session import ClientSession
 
@@ -14,8 +15,8 @@ from migrations import lease as leases
 from migrations.backfill import Work
 from migrations.database import Database, MigrationError, connect
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS, Lease
-from migrations.operations import Found, Operation, Validator
-from migrations.steps import Step, applied, contradictions, pending, refuse_contradictions, steps, target
+from migrations.operations import Found, Validator
+from migrations.steps import Step, applied, inconsistencies, pending, require_consistency, step_named, steps
 from migrations.throttle import LIMIT_SECONDS
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "status", "steps", "up", "verify",
 ]  # fmt: skip
 
+Direction = Literal["up", "down"]
+
 
 @dataclass(frozen=True)
 class Report:
-    """What was done to a step, in words."""
+    """A step that was applied or reverted, and a description of what was done."""
 
     step: str
     report: str
@@ -34,10 +37,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: seconds of the lease, of waiting for it, and a batch's limit (None: as fast as can be).
+    """How to run migrations.
 
-    `progress` is called with a step's name, the documents done and of how many; `finished` with each
-    report; `waiting` with who holds the lease.
+    `lease` is the lease's duration, `wait` the longest wait for another runner, and `limit` the longest that a batch
+    may take, all in seconds; a `limit` of None disables throttling. `progress` is called with a step's name, the
+    documents done and their total; `finished` with the report of each step; `waiting` with a text that names the
+    runner that holds the lease.
     """
 
     lease: float = LEASE_SECONDS
@@ -45,12 +50,12 @@ class Options:
     limit: float | None = LIMIT_SECONDS
     progress: Callable[[str, int, int], None] = lambda step, done, total: None
     finished: Callable[[Report], None] = lambda report: None
-    waiting: Callable[[str], None] = lambda why: None
+    waiting: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
-class State:
-    """A step as `status` shows it: when it was applied, and what is wrong with it, if anything is."""
+class StepStatus:
+    """A step, when it was applied (None: pending), and the inconsistency between script and record, if any."""
 
     step: str
     title: str
@@ -59,8 +64,8 @@ class State:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A step that is to be applied, and how many documents it will change."""
+class PlannedStep:
+    """A step that `up` would apply, and the number of documents that it would change."""
 
     step: str
     title: str
@@ -68,147 +73,150 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What `verify` found of a step: what contradicts it, and what it leaves as it is on purpose."""
+class Verification:
+    """The result of `verify` for a step: what contradicts it, and the exceptions that it leaves unchanged."""
 
     step: str
     applied: bool
     offenders: list[Found] = field(default_factory=list)
-    left: list[Found] = field(default_factory=list)
+    exceptions: list[Found] = field(default_factory=list)
 
 
-def status(database: Database) -> list[State]:
-    """Every step, and those that were applied and are not known here."""
-    had, problems = applied(database), contradictions(database)
+def status(database: Database) -> list[StepStatus]:
+    """The status of all steps, including applied ones for which there is no script."""
+    records, problems = applied(database), inconsistencies(database)
     titles = {step.name: step.title for step in steps()}
     return [
-        State(name, titles.get(name, "not known here"), had[name]["at"] if name in had else None, problems.get(name))
-        for name in sorted(titles | had)
+        StepStatus(
+            name,
+            titles.get(name, "not known here"),
+            records[name]["at"] if name in records else None,
+            problems.get(name),
+        )
+        for name in sorted(titles | records)
     ]
 
 
-def plan(database: Database, name: str | None = None) -> list[Plan]:
-    """What `up` would do. Raises `MigrationError` where `up` would refuse to begin."""
-    refuse_contradictions(database)
+def plan(database: Database, target: str | None = None) -> list[PlannedStep]:
+    """The steps that `up` would apply. Raises `MigrationError` if scripts and records are inconsistent."""
+    require_consistency(database)
     return [
-        Plan(step.name, step.title, sum(operation.touches(database) for operation in step.operations))
-        for step in _to_do(database, name)
+        PlannedStep(step.name, step.title, sum(operation.touches(database) for operation in step.operations))
+        for step in _steps_to_apply(database, target)
     ]
 
 
-def verify(database: Database) -> list[Proof]:
-    """Hold every document and index against what each step promises."""
-    had = applied(database)
+def verify(database: Database) -> list[Verification]:
+    """Check all documents, indexes and the schema against every step, whether it is applied or not."""
+    records = applied(database)
     return [
-        Proof(
+        Verification(
             step.name,
-            step.name in had,
-            [each for operation in step.operations for each in operation.offenders(database)],
+            step.name in records,
+            _offenders(database, step),
             [each for operation in step.operations for each in operation.left(database)],
         )
         for step in steps()
     ]
 
 
-def up(database: Database, name: str | None = None, options: Options | None = None) -> list[Report]:
-    """Apply the pending steps, or those up to the one that `name` names, each proved before it counts.
+def up(database: Database, target: str | None = None, options: Options | None = None) -> list[Report]:
+    """Apply all pending steps, or those up to the step `target`; each is verified before it is recorded.
 
-    If none is pending, what came undone in the applied ones is done again: documents that a server of an
-    older version has written since, or an index that somebody dropped. Raises `MigrationError`.
+    If none is pending, applied steps that are not complete any more are applied again: a server of an older version
+    has written documents since, or an index was dropped. Raises `MigrationError`.
     """
-    options = options or Options()
-    refuse_contradictions(database)
-    if not _to_do(database, name):
+    return _run(database, "up", target, options or Options())
+
+
+def down(database: Database, target: str | None = None, options: Options | None = None) -> list[Report]:
+    """Revert the last applied step, or all after the step `target` ("0" for every step). Raises `MigrationError`."""
+    return _run(database, "down", target, options or Options())
+
+
+def _run(database: Database, direction: Direction, target: str | None, options: Options) -> list[Report]:
+    select = _SELECT[direction]
+    require_consistency(database)
+    if not select(database, target):
         return []
     reports = []
     with leases.held(database, options.lease, options.wait, options.waiting) as lease:
-        refuse_contradictions(database)  # another runner may have worked meanwhile
-        for step in _to_do(database, name):
-            reports.append(_up(database, step, lease, options))
+        require_consistency(database)  # another runner may have worked while this one waited
+        for step in select(database, target):
+            reports.append(_run_step(database, direction, step, lease, options))
             options.finished(reports[-1])
     return reports
 
 
-def down(database: Database, name: str | None = None, options: Options | None = None) -> list[Report]:
-    """Undo the steps after the one that `name` names ("0" for all), or only the last. Raises `MigrationError`."""
-    options = options or Options()
-    refuse_contradictions(database)
-    if not _to_undo(database, name):
-        return []
-    reports = []
-    with leases.held(database, options.lease, options.wait, options.waiting) as lease:
-        refuse_contradictions(database)
-        for step in _to_undo(database, name):
-            reports.append(_down(database, step, lease, options))
-            options.finished(reports[-1])
-    return reports
-
-
-def _to_do(database: Database, name: str | None) -> list[Step]:
-    last = steps()[-1] if name is None else target(name)
-    had = applied(database)
+def _steps_to_apply(database: Database, target: str | None) -> list[Step]:
+    last = steps()[-1] if target is None else step_named(target)
+    records = applied(database)
     wanted = [step for step in steps() if step.number <= last.number]
-    if missing := [step for step in wanted if step.name not in had]:
+    if missing := [step for step in wanted if step.name not in records]:
         return missing
     return [step for step in wanted if not all(operation.is_done(database) for operation in step.operations)]
 
 
-def _to_undo(database: Database, name: str | None) -> list[Step]:
-    had = [step for step in reversed(steps()) if step.name in applied(database)]
-    if name is None:
-        return had[:1]
-    lowest = 0 if name.isascii() and name.isdigit() and int(name) == 0 else target(name).number
-    return [step for step in had if step.number > lowest]
+def _steps_to_revert(database: Database, target: str | None) -> list[Step]:
+    latest_first = [step for step in reversed(steps()) if step.name in applied(database)]
+    if target is None:
+        return latest_first[:1]
+    remaining = 0 if target.isascii() and target.isdigit() and int(target) == 0 else step_named(target).number
+    return [step for step in latest_first if step.number > remaining]
 
 
-def _up(database: Database, step: Step, lease: Lease, options: Options) -> Report:
-    if any(isinstance(operation, Validator) for operation in step.operations):
-        _refuse_offenders(database, before=step)
-    done = [operation.up(database, work) for operation, work in _works(step, "up", lease, options)]
-    if offenders := [each for operation in step.operations for each in operation.offenders(database)]:
-        raise MigrationError(
-            f"{step.name} is done, and yet there are {'; '.join(map(str, offenders))}: "
-            "stop the servers of an older version, which may write them, and run up again"
-        )
+_SELECT: dict[Direction, Callable[[Database, str | None], list[Step]]] = {
+    "up": _steps_to_apply,
+    "down": _steps_to_revert,
+}
+
+
+def _run_step(database: Database, direction: Direction, step: Step, lease: Lease, options: Options) -> Report:
+    if direction == "up":
+        _check_before(database, step)
+    operations = [(f"{step.name} {direction} {number}", each) for number, each in enumerate(step.operations)]
+    done = []
+    for checkpoint_key, operation in operations if direction == "up" else reversed(operations):
+        work = Work(lease, checkpoint_key, partial(options.progress, step.name), options.limit)
+        done.append(operation.up(database, work) if direction == "up" else operation.down(database, work))
+    if direction == "up":
+        _check_after(database, step)
     report = Report(step.name, "; ".join(done))
-    record = {"at": datetime.now(UTC), "report": report.report, "checksum": step.checksum}
-
-    def remember(session: ClientSession) -> None:
-        database.migrations.update_one({"_id": step.name}, {"$setOnInsert": record}, upsert=True, session=session)
-
-    lease.write(remember)
+    lease.write(partial(_record, database, direction, step, report))
     return report
 
 
-def _down(database: Database, step: Step, lease: Lease, options: Options) -> Report:
-    works = reversed(_works(step, "down", lease, options))
-    report = Report(step.name, "; ".join(operation.down(database, work) for operation, work in works))
-
-    def forget(session: ClientSession) -> None:
+def _record(database: Database, direction: Direction, step: Step, report: Report, session: ClientSession) -> None:
+    """Add the record of an applied step, or delete that of a reverted one."""
+    if direction == "up":
+        record = {"at": datetime.now(UTC), "report": report.report, "checksum": step.checksum}
+        database.migrations.update_one({"_id": step.name}, {"$setOnInsert": record}, upsert=True, session=session)
+    else:
         database.migrations.delete_one({"_id": step.name}, session=session)
 
-    lease.write(forget)
-    return report
 
-
-def _works(step: Step, direction: str, lease: Lease, options: Options) -> list[tuple[Operation, Work]]:
-    """The operations of `step`, each with what it needs; its place in the step names its checkpoint."""
-
-    def progress(done: int, total: int) -> None:
-        options.progress(step.name, done, total)
-
-    return [
-        (operation, Work(lease, f"{step.name} {direction} {place}", progress, options.limit))
-        for place, operation in enumerate(step.operations)
-    ]
-
-
-def _refuse_offenders(database: Database, before: Step) -> None:
-    """The last chance to find what is not as the steps before promise. Raises `MigrationError`."""
-    earlier = [step for step in steps() if step.number < before.number]
-    for step in earlier:
-        for offenders in (each for operation in step.operations for each in operation.offenders(database)):
+def _check_before(database: Database, step: Step) -> None:
+    """Raise `MigrationError` if `step` sets a validator while the data contradicts an earlier step."""
+    if not any(isinstance(operation, Validator) for operation in step.operations):
+        return
+    earlier = [each for each in steps() if each.number < step.number]
+    for each in earlier:
+        for offenders in _offenders(database, each):
             raise MigrationError(
-                f"{before.name} refuses to begin while {step.name} has offenders: {offenders}. "
-                f"`python -m migrations up {earlier[-1].number:04}` mends what servers of an older version have left"
+                f"{step.name} refuses to begin while {each.name} has offenders: {offenders}. "
+                f"`python -m migrations up {earlier[-1].number:04}` updates documents that servers of an older version "
+                "have written since"
             )
+
+
+def _check_after(database: Database, step: Step) -> None:
+    """Raise `MigrationError` if the data contradicts `step`, which was applied."""
+    if offenders := _offenders(database, step):
+        raise MigrationError(
+            f"{step.name} was applied, but there are {'; '.join(map(str, offenders))}: "
+            "stop the servers of older versions, which may write them, and run up again"
+        )
+
+
+def _offenders(database: Database, step: Step) -> list[Found]:
+    return [each for operation in step.operations for each in operation.offenders(database)]

@@ -1,4 +1,4 @@
-"""Makes an old database to practise on: messages as the first version of the service stored them."""
+"""Fill a database with messages of an older version of the data model."""
 
 import secrets
 import time
@@ -19,10 +19,10 @@ TEXTS = (
 
 
 def seed(database: Database, version: int, count: int, stragglers: bool, options: Options) -> None:
-    """Fill the empty `database` with `count` messages of the last years, in the shape of `version`.
+    """Fill the empty `database` with `count` messages of the last YEARS years, in the shape of data model `version`.
 
-    With `stragglers` they keep the first shape, as if a server of the first version had never been
-    stopped: what `up` calls mending. Raises `MigrationError` if there are messages already.
+    With `stragglers` the messages have the shape of version 1 although later steps are applied, as if a server of the
+    first version were still running. Raises `MigrationError` if there are messages already.
     """
     if database.messages.find_one({}, {"_id": True}) is not None:
         raise MigrationError(f"the database {database.name} has messages: name a new one with --database")
@@ -37,7 +37,7 @@ def seed(database: Database, version: int, count: int, stragglers: bool, options
 
 
 def _batches(count: int) -> Iterator[list[Document]]:
-    """Documents `{_id, text}`, evenly over the last years; the ids are as a driver would have made them."""
+    """Yield batches of documents `{_id, text}`, whose ObjectIds are evenly spread over the last YEARS years."""
     now, machine = int(time.time()), secrets.token_bytes(5)
     span = YEARS * 365 * 24 * 3600
     for begin in range(0, count, BATCH):

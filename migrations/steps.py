@@ -1,8 +1,8 @@
-"""The numbered scripts in `versions/`, and what a database remembers of them.
+"""The migration scripts in `versions/`, and the record of applied ones in the database.
 
-Applied steps are documents of the collection `migrations`: `{_id: name, at, report, checksum}`. The checksum
-is SHA-256 over the script's text. A script that was applied is history: who changes it makes it say
-something that never happened to this database, and databases that are migrated later will differ.
+The collection `migrations` has a document for each applied step: `{_id: name, at, report, checksum}`. The checksum is
+SHA-256 of the script's text. An applied script must not be edited: databases that are migrated later would differ from
+those that were migrated before.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from migrations.operations import Operation
 
 @dataclass(frozen=True)
 class Step:
-    """One numbered script: `0002_created_at`."""
+    """A numbered script of `versions/`, by its name, such as `0002_created_at`."""
 
     name: str
 
     @property
     def number(self) -> int:
-        """2, for example."""
+        """The number at the beginning of the name."""
         return int(self.name.split("_")[0])
 
     @property
@@ -36,13 +36,13 @@ class Step:
 
     @property
     def operations(self) -> Sequence[Operation]:
-        """What it does, in order."""
+        """The script's operations, in the order in which they are applied."""
         operations: Sequence[Operation] = importlib.import_module(self._path).OPERATIONS
         return operations
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the script, in hexadecimal; however its lines end."""
+        """SHA-256 of the script's text, in hexadecimal, independent of the kind of line endings."""
         spec = importlib.util.find_spec(self._path)
         assert spec is not None
         assert spec.origin is not None
@@ -54,53 +54,53 @@ class Step:
 
 
 def steps() -> list[Step]:
-    """Every step there is, in order."""
+    """All steps, in order."""
     return [Step(name) for name in sorted(each.name for each in pkgutil.iter_modules(versions.__path__))]
 
 
 def applied(database: Database) -> dict[str, Document]:
-    """What is remembered of each applied step, by its name."""
+    """The records of the applied steps, by name, in order."""
     return {document["_id"]: document for document in database.migrations.find(sort=[("_id", 1)])}
 
 
 def pending(database: Database) -> list[Step]:
-    """The steps that `database` has not had, in order."""
-    had = applied(database)
-    return [step for step in steps() if step.name not in had]
+    """The steps that are not applied to `database`, in order."""
+    records = applied(database)
+    return [step for step in steps() if step.name not in records]
 
 
-def contradictions(database: Database) -> dict[str, str]:
-    """What is wrong between the scripts and what was applied: what to do about it, by the step's name."""
-    had, known = applied(database), steps()
-    wrong = {
+def inconsistencies(database: Database) -> dict[str, str]:
+    """The differences between the scripts and the applied steps: an error message with its remedy, by step name."""
+    records, known = applied(database), steps()
+    problems = {
         name: f"{name} was applied to this database, and there is no such script here: use the code that has it"
-        for name in had
+        for name in records
         if name not in {step.name for step in known}
     }
     for step in known:
-        before = had.get(step.name)
-        # Those applied before checksums were kept have none.
-        if before and before.get("checksum", step.checksum) != step.checksum:
-            wrong[step.name] = (
-                f"{step.name} was edited after it was applied on {before['at']:%Y-%m-%d}: "
-                "bring the script back as it was, and write a new step for the change"
+        record = records.get(step.name)
+        # Records from before the introduction of checksums have none.
+        if record and record.get("checksum", step.checksum) != step.checksum:
+            problems[step.name] = (
+                f"{step.name} was edited after it was applied on {record['at']:%Y-%m-%d}: "
+                "restore the script, and write a new step for the change"
             )
-        if not before and (later := [name for name in had if name > step.name]):
-            wrong[step.name] = (
+        if not record and (later := [name for name in records if name > step.name]):
+            problems[step.name] = (
                 f"{step.name} is out of order: {later[0]} was applied without it; "
                 "give the script a number after the applied ones"
             )
-    return wrong
+    return problems
 
 
-def refuse_contradictions(database: Database) -> None:
-    """Raise `MigrationError` if scripts and applied steps do not agree."""
-    if wrong := contradictions(database):
-        raise MigrationError("; ".join(wrong.values()))
+def require_consistency(database: Database) -> None:
+    """Raise `MigrationError` if the scripts and the applied steps are inconsistent."""
+    if problems := inconsistencies(database):
+        raise MigrationError("; ".join(problems.values()))
 
 
-def target(name: str) -> Step:
-    """The step that a number or a name stands for. Raises `MigrationError`."""
+def step_named(name: str) -> Step:
+    """The step with a name, or with a number such as "0002" or "2". Raises `MigrationError` if there is none."""
     for step in steps():
         if name == step.name or (name.isascii() and name.isdigit() and int(name) == step.number):
             return step

@@ -1,1 +1,1 @@
-"""The lab: notebooks that exercise the service, and the commands that run them (`python -m notebooks`)."""
+"""The notebooks, which exercise the service, and the command that runs them, `python -m notebooks`."""

@@ -1,4 +1,4 @@
-"""The command `python -m notebooks`: run the whole lab into a report, or open it in JupyterLab."""
+"""The command `python -m notebooks`: run the notebooks and write a report, or open them in JupyterLab."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from notebooks import lab, report
 
 @click.group()
 def command() -> None:
-    """The notebooks of Backend Lab, on a real MongoDB and a running service.
+    """Run or open the notebooks of Backend Lab, with a MongoDB and a running service.
 
     \b
     Examples:
@@ -30,14 +30,14 @@ def command() -> None:
 @click.argument("names", nargs=-1)
 @click.option("--report", "path", default="report/index.html", show_default=True, type=click.Path(path_type=Path))
 def run(names: tuple[str, ...], path: Path) -> None:
-    """Run every notebook, or those whose file names begin with NAMES, and write the report.
+    """Run all notebooks, or those whose file names begin with one of NAMES, and write the report.
 
-    Exits with 0 only if every check in them held.
+    Exits with 1 if a notebook fails.
     """
     paths = [each for each in lab.notebooks() if not names or each.stem.startswith(names)]
     for name in names:
         if not any(each.stem.startswith(name) for each in paths):
-            raise click.UsageError(f"no notebook begins with {name}: see notebooks/")
+            raise click.UsageError(f"there is no notebook whose name begins with {name}: see notebooks/")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -50,8 +50,8 @@ def run(names: tuple[str, ...], path: Path) -> None:
         raise click.ClickException(str(error)) from error
     report.write(executed, machine.describe(), machine.commit(), path)
     for each in executed:
-        for found in each.headlines():
-            click.echo(f"{found['question']} {found['answer']}")
+        for headline in each.headlines():
+            click.echo(f"{headline['question']} {headline['answer']}")
     click.echo(f"{path}: {len(executed)} notebooks in {time.monotonic() - began:.0f} s")
     if failed := [each for each in executed if each.failure]:
         for each in failed:
@@ -61,7 +61,7 @@ def run(names: tuple[str, ...], path: Path) -> None:
 
 @command.command()
 def jupyter() -> None:
-    """Open the notebooks in JupyterLab, on a running service. Ends with JupyterLab."""
+    """Open the notebooks in JupyterLab, with a running service that stops when JupyterLab ends."""
     try:
         with lab.stack(lab.LAB) as environment:
             program = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(lab.NOTEBOOKS)]

@@ -1,4 +1,4 @@
-"""Run the notebooks, first to last, on a MongoDB and a service of their own."""
+"""Executes the notebooks in order, with a MongoDB and a service of their own."""
 
 import asyncio
 import os
@@ -34,10 +34,10 @@ def notebooks() -> list[Path]:
 
 @contextmanager
 def stack(data_dir: Path) -> Iterator[dict[str, str]]:
-    """A MongoDB and the service, while the block runs; gives the variables by which a kernel finds them.
+    """Run MongoDB and the service during the block; gives the environment variables with which a kernel finds them.
 
-    The MongoDB is the one LAB_MONGODB_URI names, with a new database in it, or else embedded in
-    `data_dir`. Raises `MongodError` or `ProgramError`.
+    Uses a new database of the MongoDB at LAB_MONGODB_URI, or else the embedded MongoDB of `data_dir`. Raises
+    `MongodError` or `ProgramError`.
     """
     given = from_environment()
     with ExitStack() as running:
@@ -56,7 +56,7 @@ def stack(data_dir: Path) -> Iterator[dict[str, str]]:
 
 
 def run(paths: list[Path]) -> list[Executed]:
-    """Execute the notebooks at `paths` on a stack of their own, whatever fails, and return them in order."""
+    """Execute all notebooks at `paths`, even if some fail, and return them in order. Raises as `stack` does."""
     LAB.mkdir(exist_ok=True)
     executed = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=LAB) as data_dir, stack(Path(data_dir)) as environment:
@@ -69,7 +69,7 @@ def run(paths: list[Path]) -> list[Executed]:
 
 
 def _seconds(cell: nbformat.NotebookNode) -> float:
-    """How long a cell is expected to take: what its metadata says, else no time worth planning for."""
+    """The expected duration of a cell, from its metadata, for the progress bar."""
     return float(cell.metadata.get("seconds", QUICK_CELL_SECONDS)) if cell.cell_type == "code" else 0.0
 
 
@@ -85,7 +85,7 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
 
     client = NotebookClient(
         notebook,
-        # What a kernel has to say of itself would stand across the progress bar; cells report their own errors.
+        # The kernel's log would disturb the progress bar, and errors of cells are reported anyway.
         extra_arguments=["--log-level=CRITICAL"],
         timeout=CELL_SECONDS,
         resources={"metadata": {"path": str(path.parent)}},
@@ -103,9 +103,9 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
 
 
 def _run(client: NotebookClient, environment: dict[str, str]) -> None:
-    """Execute the notebook in a thread of its own; Ctrl-C ends it, and its kernel, before it ends this.
+    """Execute the notebook in a separate thread; on Ctrl-C, cancel it and stop its kernel before raising.
 
-    In the main thread nbclient would take Ctrl-C for itself, stop the kernel, and stumble over there being none.
+    In the main thread, nbclient would install its own handler for Ctrl-C, which stops the kernel and then fails.
     """
     with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
         loop = runner.get_loop()

@@ -1,4 +1,4 @@
-"""The report: executed notebooks as one page, with what they found at the front."""
+"""The report: one HTML page with a summary of the results and the executed notebooks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,13 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 HEADLINE = "application/vnd.backend-lab.headline+json"
-# The charts of cells with this tag are shown at the front too.
+# The charts of cells with this tag are also shown in the summary.
 FRONT_TAG = "front"
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A finding for the front page: the last expression of a cell shows it there and in the notebook."""
+    """A result for the summary, as question and answer. As the last expression of a cell it is shown in both places."""
 
     question: str
     answer: str
@@ -31,7 +31,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Executed:
-    """A notebook as it was run: its file's name without the ending, its cells and outputs, and what failed."""
+    """An executed notebook: its file's stem, its cells with outputs, its duration, and the error if it failed."""
 
     name: str
     notebook: nbformat.NotebookNode
@@ -40,18 +40,18 @@ class Executed:
 
     @property
     def title(self) -> str:
-        """The first heading."""
+        """The text of the first heading."""
         for cell in self.notebook.cells:
             if cell.cell_type == "markdown" and cell.source.startswith("# "):
                 return str(cell.source.splitlines()[0].removeprefix("# "))
         return self.name
 
     def headlines(self) -> list[dict[str, str]]:
-        """The findings, in order."""
+        """The headlines, as dicts with `question` and `answer`, in order."""
         return [data[HEADLINE] for _, data in self._outputs() if HEADLINE in data]
 
     def front_charts(self) -> list[str]:
-        """The charts for the front page: PNG in base64."""
+        """The charts for the summary: PNG in base64."""
         return [
             data["image/png"]
             for cell, data in self._outputs()
@@ -59,7 +59,7 @@ class Executed:
         ]
 
     def html(self) -> str:
-        """The notebook as a fragment of HTML."""
+        """The notebook as an HTML fragment."""
         exporter = HTMLExporter(template_name="basic")
         fragment, _ = exporter.from_notebook_node(self.notebook)
         return str(fragment)
@@ -74,7 +74,7 @@ class Executed:
 
 
 def write(executed: list[Executed], machine: dict[str, Any], commit: str | None, path: Path) -> None:
-    """Write the report to `path`: one file that needs no other and no network."""
+    """Write the report to `path` as one self-contained file. `machine` is the result of `harness.machine.describe`."""
     template = jinja2.Template(Path(__file__).with_name("report.html.j2").read_text(), autoescape=True)
     page = template.render(
         notebooks=executed, machine=machine, commit=commit, highlighting=HtmlFormatter().get_style_defs(".highlight")

@@ -263,7 +263,7 @@ def _worker_killed(folder: Path) -> Iterator[None]:
     def kill_one(ended: threading.Event) -> None:
         until_loaded(folder, ended.is_set)
         ended.wait(1.0)
-        master, *workers = sorted(_locusts(folder), key=lambda process: process.create_time())
+        _, *workers = sorted(_locusts(folder), key=lambda process: process.create_time())
         for worker in workers[:1]:
             worker.kill()
 

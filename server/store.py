@@ -1,4 +1,4 @@
-"""MongoDB: the only file of the service that knows a driver."""
+"""The store: reads and writes MongoDB. The only module of the service that uses a driver."""
 
 import asyncio
 import inspect
@@ -22,33 +22,32 @@ from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreU
 from server.telemetry import Phase
 
 Document = dict[str, Any]
-Refusal = dict[str, Any]  # one of MongoDB's writeErrors
+WriteError = dict[str, Any]  # a member of `writeErrors` in a response of MongoDB
 
-# Waits are bounded so that a stalled database becomes a 503 instead of a hanging caller.
-# What the connection string says is stronger.
+# Timeouts, so that a stalled database results in a 503 instead of a hanging request. Options in the URI override these.
 CONNECTION = {"timeoutMS": 5000, "serverSelectionTimeoutMS": 1000, "appname": "backend-lab"}
-# A change stream waits for as long as nothing changes, and has a connection of its own: on it, something comes
-# at least every WATCH_MILLISECONDS.
+# A change stream may wait for ever, so it has a client of its own without `timeoutMS`. MongoDB answers its queries at
+# least every WATCH_MILLISECONDS, which the socket timeout relies on.
 WATCHING: dict[str, Any] = {"timeoutMS": None, "socketTimeoutMS": 2000, "maxPoolSize": 2}
 WATCH_MILLISECONDS = 500
 CLOSE_SECONDS = 1.0
 DURABLE = WriteConcern(w="majority", j=True)
-# Numbers need no wait of their own: the message that is stored after them waits for both.
+# The counter needs no durable write: the write of the message that follows it waits for both.
 IN_MEMORY = WriteConcern(w=1)
-# What a majority has cannot be rolled back, so a number that was read keeps its message for ever.
+# A write that a majority has acknowledged cannot be rolled back, so a number that was read keeps its message.
 MAJORITY = ReadConcern("majority")
 UTC_TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
-REFUSALS = {13, 18}  # Unauthorized, AuthenticationFailed
+ACCESS_DENIED = {13, 18}  # Unauthorized, AuthenticationFailed
 DUPLICATE_KEY = 11000
-LONG_AGO = datetime.fromtimestamp(0, UTC)
-# Unnumbered documents have no `seq`, which sorts below every number.
+EPOCH = datetime.fromtimestamp(0, UTC)
+# Unnumbered documents have no `seq`; a missing field sorts below every number.
 NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
 COUNTER = {"_id": "messages"}
 
 
-class _Connections(monitoring.ConnectionPoolListener):
-    """Hears of each connection that is taken from the pool."""
+class _PoolListener(monitoring.ConnectionPoolListener):
+    """Reports how long each operation waited for a connection of the pool."""
 
     def __init__(self, waited: Callable[[float], None]) -> None:
         self._waited = waited
@@ -57,7 +56,7 @@ class _Connections(monitoring.ConnectionPoolListener):
         self._waited(event.duration or 0.0)
 
     def _ignore(self, event: object) -> None:
-        """What else happens to connections."""
+        """Handler of all other events."""
 
     connection_check_out_failed = connection_check_out_started = connection_checked_in = _ignore
     connection_closed = connection_created = connection_ready = _ignore
@@ -65,11 +64,11 @@ class _Connections(monitoring.ConnectionPoolListener):
 
 
 class Store:
-    """The collections `messages`, `counters` and `visits`. Belongs to the event loop it was made in.
+    """The collections `messages`, `counters` and `visits`; implements `server.messages.Messages`.
 
-    The two drivers, `motor` and `pymongo`, have the same methods for all that is done here. Unless
-    `show_numbers`, the numbers of those who sent texts leave it masked: all that is read passes `_message`.
-    `waited` is told how long each operation waited for a free connection, in seconds.
+    Belongs to the event loop in which it was created. `driver` is `motor` or `pymongo`; the methods used here are the
+    same in both. Without `show_numbers`, the phone numbers of SMS authors are masked in all messages that it returns.
+    `waited` is called with the seconds that each operation waited for a connection. Methods raise `StoreUnavailable`.
     """
 
     def __init__(
@@ -82,13 +81,13 @@ class Store:
     ) -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
-            given = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
-            ours: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in given}
-            self._client = client(mongodb_uri, event_listeners=[_Connections(waited)], **ours)
+            in_uri = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
+            options: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in in_uri}
+            self._client = client(mongodb_uri, event_listeners=[_PoolListener(waited)], **options)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
-            raise StoreUnavailable(f"the address cannot be used: {_first_line(error)}") from error
-        self._watched = AsyncMongoClient(mongodb_uri, **(ours | WATCHING))
-        # Tells this process's writes from those of others.
+            raise StoreUnavailable(f"the URI cannot be used: {_first_line(error)}") from error
+        self._watching_client = AsyncMongoClient(mongodb_uri, **(options | WATCHING))
+        # Distinguishes this process's writes from those of others.
         self._worker = secrets.token_hex(4)
         self._name = database
         self._show_numbers = show_numbers
@@ -102,23 +101,21 @@ class Store:
     async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
         documents = [self._document(write) for write in writes]
         outcomes: dict[int, Outcome] = {}
-        left = list(range(len(documents)))
+        remaining = list(range(len(documents)))
         with Phase("db"), _errors_translated():
-            while left:
-                first, now = await self._next_numbers(len(left), known_complete)
-                for seq, index in enumerate(left, first):
+            while remaining:
+                first, now = await self._next_numbers(len(remaining), known_complete)
+                for seq, index in enumerate(remaining, first):
                     documents[index] |= {"seq": seq, "created_at": now}
-                refused = await self._insert([documents[index] for index in left])
-                refusals = {index: refused.get(position) for position, index in enumerate(left)}
-                # Who took so long that a reader made the number void takes another.
-                left = [index for index, refusal in refusals.items() if _is_about("seq", refusal)]
-                outcomes |= {
-                    index: (self._message(documents[index]), False) for index in refusals if not refusals[index]
-                }
-                spare = {index: each for index, each in refusals.items() if each and index not in left}
-                if spare:
-                    await self.make_void([documents[index]["seq"] for index in spare])
-                    outcomes |= await self._explained(documents, spare)
+                write_errors = await self._insert([documents[index] for index in remaining])
+                results = {index: write_errors.get(position) for position, index in enumerate(remaining)}
+                # A write that took so long that a reader has made its number void is repeated with a new number.
+                remaining = [index for index, error in results.items() if _is_duplicate("seq", error)]
+                outcomes |= {index: (self._message(documents[index]), False) for index in results if not results[index]}
+                failed = {index: error for index, error in results.items() if error and index not in remaining}
+                if failed:
+                    await self.make_void([documents[index]["seq"] for index in failed])
+                    outcomes |= await self._outcomes_of_failed(documents, failed)
         return [outcomes[index] for index in range(len(documents))]
 
     async def get(self, id: str) -> Message | None:
@@ -128,21 +125,21 @@ class Store:
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
         with Phase("db"), _errors_translated():
-            below = await self._below(position)
-            documents = await self._messages.find(below, sort=NEWEST_FIRST, limit=limit).to_list(limit)
+            older = await self._older_than(position)
+            documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
         return [self._entry(document) for document in documents]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
         with Phase("db"), _errors_translated():
-            found = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
-            return [self._entry(document) for document in await found.to_list(limit)]
+            cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
+            return [self._entry(document) for document in await cursor.to_list(limit)]
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         with Phase("db"), _errors_translated():
-            found = self._messages.find(
+            cursor = self._messages.find(
                 {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
             )
-            return [document["seq"] for document in await found.to_list(limit)]
+            return [document["seq"] for document in await cursor.to_list(limit)]
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
@@ -161,10 +158,10 @@ class Store:
 
     async def make_void(self, numbers: Iterable[int]) -> None:
         with Phase("db"), _errors_translated():
-            refused = await self._insert([{"seq": seq, "void": True} for seq in numbers])
-        for refusal in refused.values():
-            if not _is_about("seq", refusal):  # a number that is taken after all needs nothing more
-                raise _failure(refusal)
+            write_errors = await self._insert([{"seq": seq, "void": True} for seq in numbers])
+        for error in write_errors.values():
+            if not _is_duplicate("seq", error):  # a message with this number has been stored meanwhile
+                raise _exception(error)
 
     async def known_complete(self) -> int:
         with Phase("db"), _errors_translated():
@@ -172,16 +169,16 @@ class Store:
         return int(counter["complete"]) if counter else 0
 
     async def changes(self) -> AsyncGenerator[Entry | None]:
-        messages = self._watched[self._name].get_collection("messages", codec_options=UTC_TIMES)
+        messages = self._watching_client[self._name].get_collection("messages", codec_options=UTC_TIMES)
         with _errors_translated():
-            watching = await messages.watch([{"$match": _news_for(self._worker)}], max_await_time_ms=WATCH_MILLISECONDS)
-            async with watching as stream:
+            pipeline = [{"$match": _changes_by_others(self._worker)}]
+            async with await messages.watch(pipeline, max_await_time_ms=WATCH_MILLISECONDS) as stream:
                 while stream.alive:
                     change = await stream.try_next()
                     if change is not None and change["operationType"] != "insert":
-                        break  # somebody works on the collection by hand
+                        break  # a deletion, or a drop of the collection, by an administrator
                     yield None if change is None else self._entry(change["fullDocument"])
-        raise StoreUnavailable("messages were deleted: what is known of them has to be read again")
+        raise StoreUnavailable("messages were deleted: caches have to be filled again")
 
     async def add_visit(self) -> int:
         with Phase("db"), _errors_translated():
@@ -198,13 +195,13 @@ class Store:
             await self._client.admin.command("ping")
 
     async def close(self) -> None:
-        """Give back every connection."""
-        watched = asyncio.create_task(self._watched.close())
-        # It says goodbye, and a database that stands still does not answer.
-        await asyncio.wait({watched}, timeout=CLOSE_SECONDS)
-        await tasks.end(watched)
+        """Close all connections."""
+        closing_watched = asyncio.create_task(self._watching_client.close())
+        # PyMongo ends its sessions on the server first, and a stalled database does not answer.
+        await asyncio.wait({closing_watched}, timeout=CLOSE_SECONDS)
+        await tasks.end(closing_watched)
         closing = self._client.close()
-        if inspect.isawaitable(closing):  # PyMongo's is, Motor's is not
+        if inspect.isawaitable(closing):  # with PyMongo, but not with Motor
             await closing
 
     def _document(self, write: Write) -> Document:
@@ -216,8 +213,8 @@ class Store:
             document |= {"dedupe": write.dedupe, "fingerprint": new.fingerprint()}
         return document
 
-    async def _insert(self, documents: list[Document]) -> dict[int, Refusal]:
-        """Insert what can be inserted; returns what MongoDB said of the others, by their places in the list."""
+    async def _insert(self, documents: list[Document]) -> dict[int, WriteError]:
+        """Insert the documents; return the errors of those that failed, by their index in the list."""
         try:
             await self._messages.insert_many(documents, ordered=False)
         except errors.BulkWriteError as error:
@@ -227,9 +224,9 @@ class Store:
         return {}
 
     async def _next_numbers(self, count: int, known_complete: int) -> tuple[int, datetime]:
-        """The first of `count` numbers that nobody else gets, and the database's time.
+        """Reserve `count` consecutive numbers; return the first of them and the database's time.
 
-        Numbers follow each other, and time never goes back as they grow.
+        Of two reservations, the one with the higher numbers has the same or a later time.
         """
         counter = await self._counters.find_one_and_update(
             COUNTER,
@@ -247,30 +244,30 @@ class Store:
         )
         return int(counter["seq"]) - count + 1, counter["at"]
 
-    async def _explained(self, documents: list[Document], refusals: dict[int, Refusal]) -> dict[int, Outcome]:
-        """What became of the documents that were refused: most were stored before, under the same key."""
-        keys = [documents[index].get("dedupe") for index in refusals]
-        found = self._messages.find({"dedupe": {"$in": [key for key in keys if key is not None]}})
-        stored = {document["dedupe"]: document for document in await found.to_list(len(keys))}
+    async def _outcomes_of_failed(self, documents: list[Document], failed: dict[int, WriteError]) -> dict[int, Outcome]:
+        """The outcomes of inserts that failed, by index: usually the message is stored already, with the same key."""
+        keys = [documents[index].get("dedupe") for index in failed]
+        cursor = self._messages.find({"dedupe": {"$in": [key for key in keys if key is not None]}})
+        stored = {document["dedupe"]: document for document in await cursor.to_list(len(keys))}
         outcomes: dict[int, Outcome] = {}
-        for index, refusal in refusals.items():
+        for index, error in failed.items():
             before = stored.get(documents[index].get("dedupe"))
-            if before is None or not _is_about("dedupe", refusal):
-                outcomes[index] = _failure(refusal)
+            if before is None or not _is_duplicate("dedupe", error):
+                outcomes[index] = _exception(error)
             elif before["fingerprint"] != documents[index]["fingerprint"]:
                 outcomes[index] = KeyReused(
-                    "this idempotency key came with another message before: take a new key for each message"
+                    "this idempotency key was used for another message: use a new key for each message"
                 )
             else:
                 outcomes[index] = self._message(before), True
         return outcomes
 
-    async def _below(self, position: Position) -> Document:
-        """The filter for what is below `position`."""
+    async def _older_than(self, position: Position) -> Document:
+        """The filter for documents below `position` in the order NEWEST_FIRST."""
         if position.before_id is not None:
             id = ObjectId(position.before_id)
             document = await self._messages.find_one({"_id": id}, {"created_at": True}) or {}
-            return _unnumbered_below(document.get("created_at"), id)
+            return _unnumbered_older_than(document.get("created_at"), id)
         numbered: Document = {}
         if position.before is not None:
             numbered["$lt"] = position.before
@@ -290,33 +287,33 @@ class Store:
 
 @contextmanager
 def _errors_translated() -> Iterator[None]:
-    """Raise the core's error for a database that does not answer. Other driver errors are bugs and stay."""
+    """Raise `StoreUnavailable` for driver errors that mean that the database is unavailable. Other errors are bugs."""
     try:
         yield
     except (errors.ConnectionFailure, errors.ConfigurationError, errors.InvalidURI) as error:
         raise StoreUnavailable(_first_line(error)) from error
     except errors.PyMongoError as error:
-        refused = isinstance(error, errors.OperationFailure) and error.code in REFUSALS
-        if not (error.timeout or refused or error.has_error_label("RetryableWriteError")):
+        denied = isinstance(error, errors.OperationFailure) and error.code in ACCESS_DENIED
+        if not (error.timeout or denied or error.has_error_label("RetryableWriteError")):
             raise
         raise StoreUnavailable(_first_line(error)) from error
 
 
-def _news_for(worker: str) -> Document:
-    """The changes that `worker` has not made itself. Messages do not change once they have a number."""
-    # `$ne` would say the same, but MongoDB would first make a change of each of our own messages. These conditions it
-    # applies to its log, where what nobody wants costs half as much.
+def _changes_by_others(worker: str) -> Document:
+    """The filter for a change stream: inserts by other workers, and deletions. Numbered messages are never updated."""
+    # `$ne` is equivalent, but MongoDB would evaluate it only after building the change event. These conditions it can
+    # apply to the oplog, at half the cost for each event that is filtered out.
     others = [{"fullDocument.worker": each} for each in ({"$lt": worker}, {"$gt": worker}, None)]
     return {"operationType": {"$nin": ["update", "replace"]}, "$or": others}
 
 
-def _is_about(field: str, refusal: Refusal | None) -> bool:
-    """Whether a document was refused because another has the same value in `field`."""
-    return refusal is not None and refusal["code"] == DUPLICATE_KEY and field in refusal["keyPattern"]
+def _is_duplicate(field: str, error: WriteError | None) -> bool:
+    """Whether an insert failed because another document has the same value of the unique `field`."""
+    return error is not None and error["code"] == DUPLICATE_KEY and field in error["keyPattern"]
 
 
-def _failure(refusal: Refusal) -> errors.WriteError:
-    return errors.WriteError(refusal["errmsg"], refusal["code"], refusal)
+def _exception(error: WriteError) -> errors.WriteError:
+    return errors.WriteError(error["errmsg"], error["code"], error)
 
 
 def _first_line(error: Exception) -> str:
@@ -324,27 +321,27 @@ def _first_line(error: Exception) -> str:
 
 
 def _message(document: Document) -> Message:
-    """Read a document of any version of the data model (see `migrations/versions`)."""
+    """Make a message from a document of any version of the data model (see `migrations/versions`)."""
     reply_to = document.get("reply_to")
     return Message(
         id=str(document["_id"]),
         text=document["text"],
         author=document.get("author", "anonymous"),
-        created_at=document.get("created_at") or _time_inside(document["_id"]),
+        created_at=document.get("created_at") or _time_of_id(document["_id"]),
         reply_to=None if reply_to is None else str(reply_to),
         source=document.get("source", "api"),
         seq=document.get("seq"),
     )
 
 
-def _unnumbered_below(created_at: datetime | None, id: ObjectId) -> Document:
-    """The filter for unnumbered documents that come after this one, newest first."""
+def _unnumbered_older_than(created_at: datetime | None, id: ObjectId) -> Document:
+    """The filter for unnumbered documents that follow this one in the order NEWEST_FIRST."""
     if created_at is None:
         return {"seq": None, "created_at": None, "_id": {"$lt": id}}
     same_time = {"created_at": created_at, "_id": {"$lt": id}}
     return {"seq": None, "$or": [{"created_at": {"$lt": created_at}}, same_time, {"created_at": None}]}
 
 
-def _time_inside(id: Any) -> datetime:
-    """When an ObjectId was made. Ids of other types hold no time, and sort as the oldest there are."""
-    return id.generation_time if isinstance(id, ObjectId) else LONG_AGO
+def _time_of_id(id: Any) -> datetime:
+    """The time in an ObjectId; EPOCH for ids of other types, which contain no time."""
+    return id.generation_time if isinstance(id, ObjectId) else EPOCH

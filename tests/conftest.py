@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from pymongo import MongoClient
 
 from harness import mongod
@@ -19,6 +20,12 @@ from tests.processes import children, using
 from tests.waiting import eventually
 
 pytest.register_assert_rewrite("tests.commands", "tests.server.answers")
+
+# No deadline: other tests run beside it. No explanations: they trace every line of what fails. In CI the examples are
+# the same each time.
+settings.register_profile("lab", deadline=None, max_examples=200, phases=set(Phase) - {Phase.explain})
+settings.register_profile("ci", settings.get_profile("lab"), derandomize=True, database=None)
+settings.load_profile("ci" if "CI" in os.environ else "lab")
 
 StartServer = Callable[..., Server]
 

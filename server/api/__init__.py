@@ -1,1 +1,1 @@
-"""HTTP: the only part of the service that knows requests, answers and status codes."""
+"""The HTTP API: the only part of the service that knows requests, responses and status codes."""

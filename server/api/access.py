@@ -10,7 +10,7 @@ ANYONE = "anonymous"
 
 
 class Access:
-    """Identifies callers by their access keys, `{name: key}`. Without any keys, everybody may call."""
+    """Identifies callers by their access keys, `{name: key}`. Without any keys all callers are anonymous."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = {name: key.encode() for name, key in keys.items()}
@@ -22,11 +22,11 @@ class Access:
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
             for name, key in self._keys.items():
-                # In constant time, so that timing does not reveal how much of a key is right.
+                # In constant time, so that timing does not reveal how many characters of a key are correct.
                 if hmac.compare_digest(key, given.strip().encode()):
                     return name
         raise BadRequest(
-            "this service wants an access key: send the header Authorization: Bearer YOUR-KEY",
+            "this service requires an access key: send the header Authorization: Bearer YOUR-KEY",
             status=HTTPStatus.UNAUTHORIZED,
             headers={"WWW-Authenticate": "Bearer"},
         )

@@ -1,4 +1,4 @@
-"""The base class of all handlers: access, limits, body size, JSON answers, and errors as problem+json."""
+"""The base class of all handlers: access, limits, body size, JSON responses, and errors as problem+json."""
 
 import functools
 import sys
@@ -18,7 +18,7 @@ from server.messages import Page
 from server.telemetry import start_phases
 
 MAX_BODY = 64 * 1024
-# A body a little too large is read and refused, and the connection stays open; a larger one is not read.
+# A body of up to this size is read, even if it is refused, so that the connection can stay open.
 MAX_READ = 1024 * 1024
 # A chunked body, which declares no length, is buffered up to this size before it is refused.
 MAX_BUFFERED = 16 * MAX_READ
@@ -27,7 +27,7 @@ METHODS = ("GET", "POST")
 
 
 class AnyMethod(tuple[str, ...]):
-    """Contains every method, so that Tornado leaves the check to `prepare`: an unknown path is 404 for all methods."""
+    """Contains every method, so that Tornado calls `prepare`, where an unknown path is 404 whatever the method."""
 
     def __contains__(self, method: object) -> bool:
         return True
@@ -36,12 +36,12 @@ class AnyMethod(tuple[str, ...]):
 class Handler(RequestHandler):
     """The base class of all handlers."""
 
-    public = False  # whether it needs no access key, and has no rate limit
-    takes = "application/json"  # the media type of the body
+    public = False  # whether requests need no access key and are not rate limited
+    media_type = "application/json"  # the expected media type of the body
     SUPPORTED_METHODS = AnyMethod()
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
-        """Called by Tornado for each request, with the arguments of its route. Subclasses take `collaborators`."""
+        """Called by Tornado for each request with the arguments of its route; `collaborators` are for subclasses."""
         self.service = dependencies.service
         self._in_flight = dependencies.in_flight
         request_id = self.request.headers.get("X-Request-ID")
@@ -57,7 +57,7 @@ class Handler(RequestHandler):
             self.exchange.identify(self.request.headers.get("Authorization"))
         if self.request.method not in self.methods():
             raise BadRequest(
-                f"{self.request.method} is not possible here: use {' or '.join(self.methods())}",
+                f"{self.request.method} is not allowed here: use {' or '.join(self.methods())}",
                 status=HTTPStatus.METHOD_NOT_ALLOWED,
             )
         if not self.public:
@@ -68,23 +68,23 @@ class Handler(RequestHandler):
     @classmethod
     @functools.cache
     def methods(cls) -> list[str]:
-        """The methods this handler answers."""
+        """The HTTP methods that this handler supports."""
         own = [method for method in METHODS if method.lower() in _defined(cls)]
         return [*own, "HEAD"] if "GET" in own else own
 
     async def head(self, *args: str) -> None:
-        await self.get(*args)  # type: ignore[misc]  # Tornado leaves the body out
+        await self.get(*args)  # type: ignore[misc]  # Tornado omits the body
 
     def query(self, model: type[Model]) -> Model:
-        """The query parameters. Raises `BadRequest`."""
+        """The validated query parameters. Raises `BadRequest` and `Invalid`."""
         return parsing.query(self.request.query_arguments, model)
 
     def seen(self) -> int:
-        """The caller's `Lab-Seen`: the highest sequence number it has met, or 0. Raises `BadRequest`."""
+        """The caller's `Lab-Seen`: the highest sequence number that it knows, or 0. Raises `BadRequest`."""
         return parsing.seen(self.request.headers.get("Lab-Seen"))
 
     def send_versioned(self, page: Page) -> None:
-        """Answer with a list and its ETag, or with 304 if the caller's `If-None-Match` has that ETag."""
+        """Send a list with its ETag, or 304 if the request's `If-None-Match` has that ETag."""
         etag = wire.etag(page)
         self.set_header("ETag", etag)
         if parsing.is_known(etag, self.request.headers.get("If-None-Match")):
@@ -94,64 +94,65 @@ class Handler(RequestHandler):
             self.send(wire.page(page))
 
     def send(self, document: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Answer with `document` as JSON."""
+        """Send `document` as JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(wire.encode(document))
 
     def send_problem(self, error: BaseException | None, status: int = 500) -> None:
-        """Answer with an error as problem+json."""
-        said = problem(error, status)
-        self.set_status(said.status)
+        """Send an error as problem+json; `status` is used if `error` has none of its own."""
+        described = problem(error, status)
+        self.set_status(described.status)
         self.set_header("Content-Type", "application/problem+json")
-        for name, value in said.headers.items():
+        for name, value in described.headers.items():
             self.set_header(name, value)
-        if said.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        if described.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.methods()))
-        self.finish(wire.encode(said.document()))
+        self.finish(wire.encode(described.document()))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, HTTPError) and (error.log_message or "").startswith("Invalid body"):
-            # Tornado parses forms before it calls a handler, and fails on bodies that are none.
-            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.takes)
+            # Tornado parses form bodies before it calls a handler, and raises this error if that fails.
+            error = parsing.wrong_type(self.request.headers.get("Content-Type", ""), self.media_type)
         self.send_problem(error, status_code)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        # A caller's mistake, or a database that does not answer, is no bug: no traceback.
+        # Errors of callers and an unavailable database are expected: no traceback.
         if not isinstance(value, (BadRequest, *STATUS)):
             super().log_exception(typ, value, tb)
 
     def compute_etag(self) -> str | None:
-        return None  # Tornado would hash every answer
+        return None  # Tornado's default hashes the body of every response
 
     def finish(self, chunk: Any = None) -> Any:
-        for name, value in self.exchange.answer_headers().items():
+        for name, value in self.exchange.response_headers().items():
             self.set_header(name, value)
         sent = super().finish(chunk)
         sent.add_done_callback(self._left)
         return sent
 
     def _left(self, sent: "Future[None]") -> None:
-        """Called when the whole answer is sent, or the caller has gone."""
+        """Called when the response has been sent completely, or the connection was closed."""
         sent.exception()
         self._in_flight.leave()
 
     def on_finish(self) -> None:
-        self.exchange.answered(self.get_status())
+        self.exchange.finished(self.get_status())
 
 
 class NotFound(Handler):
-    """Every path that is no route."""
+    """Answers 404 for paths without a route."""
 
     async def prepare(self) -> None:
         raise BadRequest(
-            f"there is nothing at {self.request.path}: see GET / for what is here", status=HTTPStatus.NOT_FOUND
+            f"there is nothing at {self.request.path}: GET / lists the paths of this service",
+            status=HTTPStatus.NOT_FOUND,
         )
 
 
 class MuchTooLarge(Matcher):
-    """Matches requests whose declared body is too large to be read at all."""
+    """Matches requests whose declared body length is over MAX_READ."""
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         length = request.headers.get("Content-Length", "")
@@ -160,10 +161,10 @@ class MuchTooLarge(Matcher):
 
 @stream_request_body
 class TooLarge(Handler):
-    """Answers 413 as soon as the headers have arrived; Tornado then closes the connection."""
+    """Answers 413 without reading the body; Tornado then closes the connection."""
 
     async def prepare(self) -> None:
-        # Above its limit Tornado would answer by itself, without JSON.
+        # Above its own limit Tornado would send a response without JSON.
         self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         raise _too_large()
 

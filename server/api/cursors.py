@@ -1,7 +1,7 @@
-"""Cursors: positions in a list as opaque text.
+"""Encode positions in a list as opaque cursors, and decode them.
 
-A cursor holds its position twice. So one that was truncated or edited by hand is recognised, and a regular
-expression in the schema describes exactly which cursors are accepted.
+A cursor contains its position twice, so that a truncated or edited cursor is detected, and so that a regular expression
+in the schema describes exactly which cursors are accepted.
 """
 
 import re
@@ -13,7 +13,7 @@ NEWER_PATTERN = r"^([0-9]{1,15})~\1$"
 
 _OLDER = re.compile(OLDER_PATTERN)
 _NEWER = re.compile(NEWER_PATTERN)
-BROKEN = "is not a cursor of this service: pass one back exactly as an answer gave it, or leave it out"
+BROKEN = "is not a cursor of this service: send one exactly as a response contained it, or leave it out"
 
 
 def older(position: Position | None) -> str | None:

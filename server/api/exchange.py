@@ -1,4 +1,4 @@
-"""One request and its answer, on the fast path or not: request id, access, admission, timing, metrics, log line."""
+"""What every request and response have in common: request id, access, admission, timing, metrics, access log."""
 
 import itertools
 import logging
@@ -13,15 +13,15 @@ from server.api.problems import quota_headers
 from server.messages import MessageService, Quota
 from server.telemetry import InFlight, Metrics, requests
 
-# Ids for requests that bring none: a random prefix for each process, and a counter, at a tenth of the cost of uuid4.
+# Ids of requests without X-Request-ID: a random prefix per process and a counter, at a tenth of the cost of uuid4.
 _process = secrets.token_hex(8)
 _count = itertools.count(1)
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What every request is answered with. Whoever needs something else is given it by its route."""
+    """The dependencies of every handler. A handler with further ones gets them from its route."""
 
     service: MessageService
     admission: Admission
@@ -31,7 +31,7 @@ class Dependencies:
 
 
 class Exchange:
-    """One request and its answer, from its arrival until `answered`."""
+    """A request and its response, from the request's arrival to `finished`."""
 
     __slots__ = (
         "_dependencies", "caller", "duration", "method", "phases", "quotas", "request_id", "route", "started", "stored",
@@ -41,8 +41,8 @@ class Exchange:
         self._dependencies = dependencies
         self.method = method
         self.route = route
-        sane = request_id is not None and SANE_REQUEST_ID.fullmatch(request_id)
-        self.request_id = request_id if request_id and sane else f"{_process}{next(_count):016x}"
+        is_valid = request_id is not None and VALID_REQUEST_ID.fullmatch(request_id)
+        self.request_id = request_id if request_id and is_valid else f"{_process}{next(_count):016x}"
         self.caller = ANYONE
         self.quotas: tuple[Quota, ...] = ()
         self.stored = 0  # the sequence number of the message that this request has stored
@@ -51,16 +51,16 @@ class Exchange:
         self.duration = 0.0
 
     def identify(self, authorization: str | None) -> None:
-        """Find out who calls, by the header `Authorization`. Raises `BadRequest` (401) for an unknown key."""
+        """Identify the caller by the header `Authorization`. Raises `BadRequest` (401) for an unknown key."""
         self.caller = self._dependencies.access.caller(authorization)
 
     def admit(self, address: str, is_write: bool = False) -> None:
-        """Count the request. Raises `OverLimit` and `Overloaded`. Without access keys a caller is an address."""
+        """Count the request. Anonymous callers are distinguished by `address`. Raises `OverLimit` and `Overloaded`."""
         client = address if self.caller == ANYONE else self.caller
         self.quotas = self._dependencies.admission.admit(client, is_write)
 
-    def answer_headers(self) -> dict[str, str]:
-        """The headers that every answer has; ends the timing, so call it when the rest of the answer is ready."""
+    def response_headers(self) -> dict[str, str]:
+        """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
         database = self.phases.get("db", 0.0)
         own = max(0.0, self.duration - database)
@@ -71,8 +71,8 @@ class Exchange:
             **quota_headers(self.quotas),
         }
 
-    def answered(self, status: int) -> None:
-        """Count the answer in the metrics, and write the access log."""
+    def finished(self, status: int) -> None:
+        """Record the response in the metrics and in the access log."""
         database = self.phases.get("db", 0.0)
         self._dependencies.metrics.answered(self.method, self.route, status, self.duration, database)
         if requests.isEnabledFor(logging.INFO):

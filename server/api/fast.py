@@ -1,7 +1,7 @@
-"""The fast path: recent messages from the cache, and posts, answered without a `RequestHandler`.
+"""The fast path: answers reads of cached recent messages, and posts, without a `RequestHandler`.
 
-For a cached list most of the cost is Tornado's: it makes a request object and a handler, matches routes, and builds
-the answer's headers one by one. These two requests need only what a connection passes to its delegate. A request
+For a cached list most of the cost is Tornado's: it creates a request object and a handler, matches routes, and builds
+the response's headers one by one. These two requests need only what a connection passes to its delegate. A request
 that is unusual in any way is passed to the application, which answers it as if there were no fast path.
 """
 
@@ -33,7 +33,7 @@ from server.telemetry import start_phases
 
 LIST = "/messages"
 LIST_WITH_LIMIT = "/messages?limit="
-MAX_PREPARED = 8  # callers ask for few lengths of list; the bound limits memory if one asks for all of them
+MAX_PREPARED = 8  # encoded pages to cache, by limit; few limits are common, and the bound limits memory
 STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -50,7 +50,7 @@ class FastRequest(NamedTuple):
 
 @functools.lru_cache(CACHED_HEADS)
 def fast_request(start_line: RequestStartLine, headers: SharedHeaders) -> FastRequest | None:
-    """Read a request's head; None if the application has to answer it. Memoised, as equal heads share their headers."""
+    """Parse a request's head; None if the application has to answer it. Cached, as equal heads share their headers."""
     limit = _limit(start_line.path)
     seen = _number(headers.get("Lab-Seen", "0"))
     if start_line.method == "POST":
@@ -77,11 +77,11 @@ class Prepared(NamedTuple):
 def _prepare(page: Page) -> Prepared:
     etag, body = wire.etag(page), wire.encode(wire.page(page))
     known = {"ETag": etag}
-    return Prepared(page, etag, _lines(known), _lines(known | _described("application/json", body)), body)
+    return Prepared(page, etag, _lines(known), _lines(known | _content_headers("application/json", body)), body)
 
 
 class FastPath(HTTPServerConnectionDelegate):
-    """Answers the most frequent requests itself, and passes the others to `application`."""
+    """Tornado's server delegate: answers the most frequent requests itself, and passes others to `application`."""
 
     def __init__(self, dependencies: Dependencies, application: Application) -> None:
         self.dependencies = dependencies
@@ -152,28 +152,29 @@ class _Request(HTTPMessageDelegate):
         return self._ordinary.headers_received(self._start_line, HTTPHeaders(self._headers))
 
     def _get(self) -> bool:
-        """Answer with a cached list; return False if the list is not cached."""
+        """Send the cached list; return False if the list is not cached."""
         limit, if_none_match = self._request.limit, self._request.if_none_match
         page = self._fast.service.recent_cached(limit, self._request.seen)
         if page is None:
             return False
         exchange = self._admit()
         if exchange is not None:
-            answer = self._fast.prepared(page, limit)
-            if parsing.is_known(answer.etag, if_none_match):
-                self._send(exchange, HTTPStatus.NOT_MODIFIED, answer.known_lines, b"")
+            prepared = self._fast.prepared(page, limit)
+            if parsing.is_known(prepared.etag, if_none_match):
+                self._send(exchange, HTTPStatus.NOT_MODIFIED, prepared.known_lines, b"")
             else:
-                self._send(exchange, HTTPStatus.OK, answer.lines, answer.body)
+                self._send(exchange, HTTPStatus.OK, prepared.lines, prepared.body)
         return True
 
     def _post(self) -> None:
-        """Refuse the message at once, or start to store it."""
+        """Refuse the message, or start a task that stores it."""
         exchange = self._admit(is_write=True)
         if exchange is not None:
-            self._posting = asyncio.create_task(self._store(exchange))  # kept: the event loop holds tasks weakly
+            # Stored as an attribute, because the event loop holds only weak references to tasks.
+            self._posting = asyncio.create_task(self._store(exchange))
 
     def _admit(self, is_write: bool = False) -> Exchange | None:
-        """Identify and admit the caller; answer with the problem and return None if the request is refused."""
+        """Identify and admit the caller; if the request is refused, send the problem and return None."""
         exchange = Exchange(self._fast.dependencies, self._start_line.method, LIST, self._request.request_id)
         try:
             exchange.identify(self._request.authorization)
@@ -194,28 +195,28 @@ class _Request(HTTPMessageDelegate):
             self._send_problem(exchange, error)
         else:
             body = wire.encode(wire.message(message))
-            self._send(exchange, HTTPStatus.CREATED, _lines(more | _described("application/json", body)), body)
+            self._send(exchange, HTTPStatus.CREATED, _lines(more | _content_headers("application/json", body)), body)
         finally:
             self._fast.in_flight.leave()
 
     def _send_problem(self, exchange: Exchange, error: Exception) -> None:
-        # Under overload the same refusal is sent many times, and has to be cheap: it is cached.
+        # Cached, because under overload the same refusal is sent many times and has to be cheap.
         parts = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _parts(problem(error))
         self._send(exchange, *parts)
 
     def _send(self, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
-        lines += _lines(exchange.answer_headers())
+        lines += _lines(exchange.response_headers())
         head = f"{STATUS_LINES[status]}Date: {self._fast.date()}\r\n{lines}\r\n".encode("latin-1")
-        answer = head if self._start_line.method == "HEAD" else head + body
-        exchange.answered(status)
+        response = head if self._start_line.method == "HEAD" else head + body
+        exchange.finished(status)
         in_flight = self._fast.in_flight
         in_flight.enter()
-        # As bytes: `write_headers` would search each header for line breaks, which ours cannot hold.
-        self._connection.send(answer, in_flight.leave)
+        # Sent as bytes, because `write_headers` would search each header for line breaks, which ours cannot contain.
+        self._connection.send(response, in_flight.leave)
 
 
 def _limit(path: str) -> int | None:
-    """The limit that a path asks for; None if it asks for anything else."""
+    """The limit in the path of a list; None for any other path."""
     if path == LIST:
         return DEFAULT_LIMIT
     number = _number(path.removeprefix(LIST_WITH_LIMIT)) if path.startswith(LIST_WITH_LIMIT) else None
@@ -227,17 +228,17 @@ def _over_limit(detail: str, quota: Quota) -> tuple[HTTPStatus, str, bytes]:
     return _parts(problem(OverLimit(detail, quota)))
 
 
-def _parts(said: Problem) -> tuple[HTTPStatus, str, bytes]:
+def _parts(error: Problem) -> tuple[HTTPStatus, str, bytes]:
     """Encode a problem as its status, header lines and body."""
-    body = wire.encode(said.document())
-    return said.status, _lines(said.headers | _described("application/problem+json", body)), body
+    body = wire.encode(error.document())
+    return error.status, _lines(error.headers | _content_headers("application/problem+json", body)), body
 
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
-def _described(content_type: str, body: bytes) -> dict[str, str]:
+def _content_headers(content_type: str, body: bytes) -> dict[str, str]:
     return {"Content-Type": content_type, "Content-Length": str(len(body))}
 
 

@@ -1,4 +1,4 @@
-"""The handlers: each parses a request, calls the service once or twice, and answers."""
+"""The request handlers: each parses a request, calls the service, and sends the response."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -63,7 +63,10 @@ class MessageList(Handler):
 async def post_message(
     service: MessageService, exchange: Exchange, headers: Mapping[str, str], body: bytes
 ) -> tuple[Message, dict[str, str]]:
-    """Store the message in a request's body; return it, and the answer's headers that are about it."""
+    """Store the message in a request's body; return it, and the headers of the response that concern it.
+
+    Raises `BadRequest`, and the errors of `MessageService.post`.
+    """
     key = parsing.idempotency_key(headers.get("Idempotency-Key"))
     new = parsing.body(headers.get("Content-Type", ""), body, NewMessage)
     dedupe = None if key is None else f"key:{exchange.caller}:{key}"
@@ -91,7 +94,7 @@ class Replies(Handler):
 
 
 class Alive(Handler):
-    """`GET /healthz`: this process runs."""
+    """`GET /healthz`: liveness of this process."""
 
     public = True
 
@@ -100,7 +103,7 @@ class Alive(Handler):
 
 
 class Ready(Handler):
-    """`GET /readyz`: this process can read and write messages now."""
+    """`GET /readyz`: readiness, that is, whether this process can read and write messages."""
 
     public = True
 
@@ -110,7 +113,7 @@ class Ready(Handler):
 
 
 class MetricsText(Handler):
-    """`GET /metrics`: for Prometheus."""
+    """`GET /metrics`: the metrics in the format of Prometheus."""
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
         super().initialize(dependencies, route)
@@ -122,7 +125,7 @@ class MetricsText(Handler):
 
 
 class OpenApi(Handler):
-    """`GET /openapi.json`: what this service takes and answers."""
+    """`GET /openapi.json`: the OpenAPI description of this service."""
 
     public = True
 

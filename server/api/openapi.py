@@ -1,4 +1,4 @@
-"""The description of the service at `/openapi.json` (OpenAPI 3.1), made from the models that validate."""
+"""Builds the OpenAPI 3.1 description at `/openapi.json` from the routes and their validation models."""
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -14,16 +14,16 @@ from server.api.wire import ProblemModel
 from server.messages import ID_PATTERN
 
 REFERENCE = "#/components/schemas/{model}"
-# Any request can meet these.
+# The statuses of errors that every request may get.
 ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Lab-Seen": {
-        "description": "The Lab-Seen of an earlier answer: this one includes everything up to it.",
+        "description": "The Lab-Seen of an earlier response: this response will include every message up to it.",
         "schema": {"type": "string", "pattern": SEEN_PATTERN},
     },
     "If-None-Match": {
-        "description": "The ETag of an earlier answer: 304 if the list is still the same.",
+        "description": "The ETag of an earlier response: 304 if the list is still the same.",
         "schema": {"type": "string"},
     },
     "Idempotency-Key": {
@@ -31,22 +31,22 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
     },
     "X-Twilio-Signature": {
-        "description": "Proves that Twilio sent this, as its documentation on webhook security says.",
+        "description": "Twilio's signature, as in its documentation on webhook security.",
         "schema": {"type": "string"},
     },
     "X-Slack-Signature": {
-        "description": "Proves that Slack sent this, as its documentation on verifying requests says.",
+        "description": "Slack's signature, as in its documentation on verifying requests.",
         "schema": {"type": "string"},
     },
     "X-Slack-Request-Timestamp": {
-        "description": "When Slack signed it, in Unix seconds: at most five minutes ago.",
+        "description": "The time of Slack's signature in Unix seconds: at most five minutes ago.",
         "schema": {"type": "string"},
     },
 }
 
 
 def document(routes: Sequence[Route], *, with_keys: bool) -> dict[str, Any]:
-    """The OpenAPI document that describes `routes`; `with_keys` if callers need an access key."""
+    """The OpenAPI document that describes `routes`; `with_keys` if requests need an access key."""
     schemas = _schemas(routes)
     description: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -104,7 +104,7 @@ def _query_parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter that is not given is absent, never null."""
+    """Remove `null` from the types of a query parameter: an optional parameter is absent, never null."""
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
     return {name: value for name, value in options[0].items() if name not in ("title", "default")}
 

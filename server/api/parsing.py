@@ -1,4 +1,4 @@
-"""Parse requests into what the core accepts, or raise an error that says how to correct them."""
+"""Parse the parts of a request: JSON, forms, query parameters and headers. Errors say how to correct them."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from server.validation import validated
 
 FORM = "application/x-www-form-urlencoded"
 PRINTABLE_ASCII = re.compile(r"[ -~]{1,255}")
-HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 SEEN_PATTERN = "^[0-9]{1,15}$"
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def wrong_type(content_type: str, wanted: str = "application/json") -> BadRequest:
-    """The error for a body that is not of the type `wanted`."""
+    """The error (415) for a body whose type is not `wanted`."""
     return BadRequest(
         f"the body's type is {content_type or 'not given'}: send Content-Type: {wanted}",
         status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -29,19 +29,19 @@ def wrong_type(content_type: str, wanted: str = "application/json") -> BadReques
 
 
 def expect_type(content_type: str, wanted: str) -> None:
-    """Raises `BadRequest` for a body that is not of the type `wanted`."""
+    """Raise `BadRequest` (415) if the body's type is not `wanted`."""
     if content_type.partition(";")[0].strip().lower() != wanted:
         raise wrong_type(content_type, wanted)
 
 
 def body(content_type: str, content: bytes, model: type[Model]) -> Model:
-    """The JSON object in a request body, as a `model`. Raises `BadRequest` and `Invalid`."""
+    """Parse a JSON body and validate it as a `model`. Raises `BadRequest` and `Invalid`."""
     expect_type(content_type, "application/json")
     return validated(model, json_object(content), "the message")
 
 
 def json_object(content: bytes) -> dict[str, Any]:
-    """The JSON object that is `content`. Raises `BadRequest`."""
+    """Parse a body that must be a JSON object. Raises `BadRequest`."""
     try:
         document = _decoder.decode(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -56,7 +56,7 @@ def json_object(content: bytes) -> dict[str, Any]:
 
 
 def form(content: bytes) -> dict[str, list[str]]:
-    """The fields of a form, blank ones too, each with its values in their order. Raises `BadRequest`."""
+    """Parse a URL-encoded form: each field, blank ones included, with its values in order. Raises `BadRequest`."""
     try:
         return parse_qs(content.decode("utf-8"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:
@@ -64,7 +64,7 @@ def form(content: bytes) -> dict[str, list[str]]:
 
 
 def idempotency_key(header: str | None) -> str | None:
-    """The key that makes a request safe to repeat, if one was sent. Raises `BadRequest`."""
+    """Check the value of the header `Idempotency-Key`, None without one. Raises `BadRequest`."""
     if header is None:
         return None
     if not PRINTABLE_ASCII.fullmatch(header):
@@ -76,19 +76,19 @@ def idempotency_key(header: str | None) -> str | None:
 
 
 def seen(header: str | None) -> int:
-    """The number in `Lab-Seen`, 0 without one. Raises `BadRequest`."""
+    """Parse the value of the header `Lab-Seen`, 0 without one. Raises `BadRequest`."""
     if header is None:
         return 0
     if not re.fullmatch(SEEN_PATTERN, header):
         raise BadRequest(
-            "Lab-Seen is not a number that this service gave",
-            (("Lab-Seen", "send the number of an earlier answer, or leave it out"),),
+            "Lab-Seen is not a number of this service",
+            (("Lab-Seen", "send the number of an earlier response, or leave it out"),),
         )
     return int(header)
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Whether the caller has what `etag` names."""
+    """Whether the value of the header `If-None-Match` contains `etag` or is `*`."""
     if if_none_match is None:
         return False
     known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
@@ -96,7 +96,7 @@ def is_known(etag: str, if_none_match: str | None) -> bool:
 
 
 def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
-    """The query parameters, as a `model`. Raises `BadRequest` and `Invalid`."""
+    """Validate the query parameters as a `model`. Raises `BadRequest` and `Invalid`."""
     values: dict[str, str] = {}
     for name, given in arguments.items():
         if len(given) > 1:
@@ -111,9 +111,9 @@ def query(arguments: Mapping[str, list[bytes]], model: type[Model]) -> Model:
 def _object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("an object names the same key twice")
-    if any(map(HALF_A_PAIR.search, result)):
-        raise ValueError("a key holds half of a surrogate pair")
+        raise ValueError("an object has the same key twice")
+    if any(map(LONE_SURROGATE.search, result)):
+        raise ValueError("a key contains a lone surrogate")
     return result
 
 
@@ -121,5 +121,5 @@ def _not_a_json_number(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-# `json.loads` would make a new one each time.
+# `json.loads` would create a new decoder for each call.
 _decoder = json.JSONDecoder(object_pairs_hook=_object_with_unique_keys, parse_constant=_not_a_json_number)

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), and the one table from errors to status codes."""
+"""Errors as `application/problem+json` (RFC 9457), and the table that maps errors to status codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ RETRY_AFTER = 1
 
 
 class BadRequest(Exception):
-    """A request that is refused before the core sees it. `errors` are pairs of a field and what to do about it."""
+    """A request that HTTP handling refuses. `errors` are pairs (field, how to correct it)."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as it is sent to the caller."""
+    """An error response."""
 
     status: HTTPStatus
     detail: str
@@ -57,7 +57,7 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The members of RFC 9457 as a JSON object, and `errors` for bad input."""
+        """The JSON object of RFC 9457, with the extension member `errors` for invalid input."""
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": self.status.phrase,
@@ -70,7 +70,7 @@ class Problem:
 
 
 def quota_headers(quotas: Sequence[Quota]) -> dict[str, str]:
-    """The fields of draft-ietf-httpapi-ratelimit-headers that tell a caller how much it may send."""
+    """The header fields of draft-ietf-httpapi-ratelimit-headers for these quotas."""
     if not quotas:
         return {}
     return {
@@ -79,16 +79,16 @@ def quota_headers(quotas: Sequence[Quota]) -> dict[str, str]:
     }
 
 
-# The field that an error is about, and what to do about it.
+# The `errors` member for errors of the core: field, and how to correct it.
 FIELDS: dict[type[MessageError], tuple[tuple[str, str], ...]] = {
     UnknownReply: (("reply_to", "name a message that exists"),),
-    KeyReused: (("Idempotency-Key", "take a new one"),),
+    KeyReused: (("Idempotency-Key", "use a new one"),),
 }
 BUSY = {"Retry-After": str(RETRY_AFTER)}
 
 
 def problem(error: BaseException | None, status: int = 500) -> Problem:
-    """What to tell the caller about `error`, or about a bare `status` that Tornado has chosen."""
+    """The error response for `error`, or for a `status` that Tornado has chosen."""
     match error:
         case BadRequest():
             return Problem(error.status, str(error), error.errors, error.headers)
@@ -98,7 +98,7 @@ def problem(error: BaseException | None, status: int = 500) -> Problem:
             status = error.status_code
     known = HTTPStatus(status)
     ours = known >= HTTPStatus.INTERNAL_SERVER_ERROR
-    detail = "something broke on our side: tell us the X-Request-ID of this answer" if ours else known.description
+    detail = "internal error: report the X-Request-ID of this response" if ours else known.description
     return Problem(known, detail or known.phrase)
 
 

@@ -16,16 +16,16 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def _time(text: str) -> datetime:
-    """RFC 3339 with an offset, to a time in UTC. Raises `ValueError` that says how to mend it."""
+    """Parse an RFC 3339 time with an offset to a time in UTC. Raises `ValueError`, which says how to correct it."""
     match = RFC_3339.fullmatch(text)
     if match is None:
         if WITHOUT_OFFSET.fullmatch(text):
-            raise ValueError(f"has no offset from UTC: write {text[:10]}T12:00:00Z, or end it with one such as +02:00")
+            raise ValueError(f"has no offset from UTC: write {text[:10]}T12:00:00Z, or add one such as +02:00")
         if UNESCAPED_PLUS.fullmatch(text):
-            raise ValueError("holds a space where a + was: in a URL, write + as %2B")
+            raise ValueError("contains a space in place of a +: in a URL, write + as %2B")
         raise ValueError("is not a time: write one as in RFC 3339, such as 2024-02-29T12:00:00Z")
     day, minute, second, fraction, offset = match.groups()
-    leap = second == "60"  # a leap second belongs to no day's 86,400; the one before it is as near as can be
+    leap = second == "60"  # datetime has no leap seconds: use the second before
     try:
         time = datetime.fromisoformat(
             f"{day}T{minute}:{'59' if leap else second}{(fraction or '')[:7]}{offset.upper()}"
@@ -34,9 +34,10 @@ def _time(text: str) -> datetime:
     except OverflowError:
         return EARLIEST if day < "2000" else datetime.max.replace(tzinfo=UTC)
     except ValueError as error:
-        if day.startswith("0000"):
+        if day.startswith("0000"):  # a year that Python does not have; its calendar is that of the year 4
+            _time(f"0004{text[4:]}")
             return EARLIEST
-        raise ValueError(f"is no time of the calendar ({error})") from error
+        raise ValueError(f"does not exist in the calendar ({error})") from error
 
 
 def _text(pattern: str, description: str) -> Any:
@@ -49,7 +50,7 @@ def _digits(text: str) -> str:
     return text
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most."), BeforeValidator(_digits)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of messages."), BeforeValidator(_digits)]
 Time = Annotated[
     datetime,
     PlainValidator(_time),
@@ -58,26 +59,26 @@ Time = Annotated[
 Older = Annotated[
     Position,
     PlainValidator(cursors.read_older),
-    _text(cursors.OLDER_PATTERN, "The `next` of an answer: continue with older messages."),
+    _text(cursors.OLDER_PATTERN, "The `next` of a response: continue with older messages."),
 ]
 Newer = Annotated[
     int,
     PlainValidator(cursors.read_newer),
-    _text(cursors.NEWER_PATTERN, "The `newest` of an answer: what came after it, oldest first."),
+    _text(cursors.NEWER_PATTERN, "The `newest` of a response: the messages after it, oldest first."),
 ]
 FurtherReplies = Annotated[
-    int, PlainValidator(cursors.read_newer), _text(cursors.NEWER_PATTERN, "The `next` of an answer: continue.")
+    int, PlainValidator(cursors.read_newer), _text(cursors.NEWER_PATTERN, "The `next` of a response: continue.")
 ]
 
 
 class Query(BaseModel):
-    """Parameters that are not known are refused."""
+    """Base class of query parameters: unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ListQuery(Query):
-    """`GET /messages`. Given together, `since`, `cursor` and `after` each narrow what is listed."""
+    """`GET /messages`. `since`, `cursor` and `after` can be combined, and each restricts the list."""
 
     limit: Limit = DEFAULT_LIMIT
     since: Time | None = None
@@ -93,4 +94,4 @@ class RepliesQuery(Query):
 
 
 class NoQuery(Query):
-    """Everything else takes no parameters."""
+    """Requests without query parameters."""

@@ -1,4 +1,4 @@
-"""What a route is made of: a path, its handler, and its operations for the OpenAPI description."""
+"""The classes `Route` (path, handler) and `Operation` (one method, for the OpenAPI description)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from server.api.base import Handler
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of a route, for the schema. `errors` are the statuses that its problems can have.
+    """One method of a route, for the OpenAPI description. `errors` are the statuses of its error responses.
 
-    `answer` and `body` are None where there is no JSON or form to describe.
+    `answer` and `body` are the models of the response and of the request body, or None.
     """
 
     method: str
@@ -24,16 +24,16 @@ class Operation:
     query: type[BaseModel] = queries.NoQuery
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
-    answer_type: str = "text/plain"  # of an answer that no model describes
+    answer_type: str = "text/plain"  # of a response without a model
     headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path, its handler, and its operations. `{id}` in the path stands for the id of a message.
+    """A path, its handler, and its operations. `{id}` in the path matches the id of a message.
 
-    `collaborators` are passed to the handler's `initialize`, in addition to what every handler is given.
+    `collaborators` are passed to the handler's `initialize`, in addition to the `Dependencies` of all handlers.
     """
 
     path: str

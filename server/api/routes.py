@@ -1,4 +1,4 @@
-"""What is where, and what each request takes and answers, as data."""
+"""The table of routes, and the Tornado application that dispatches to them."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ ROUTES = (
         (
             Operation(
                 "get",
-                "The newest messages, older ones, those since a time, or what came after a cursor",
+                "List messages: the newest, older ones, those since a time, or those after a cursor",
                 wire.PageModel,
                 query=queries.ListQuery,
                 headers=("Lab-Seen", "If-None-Match"),
@@ -64,7 +64,7 @@ ROUTES = (
 
 
 def all_routes(metrics: Metrics, integrations: Iterable[Route] = (), *, with_keys: bool = False) -> list[Route]:
-    """Every route of the service, the last of which describes the others; `with_keys` if callers need an access key."""
+    """All routes of the service; the last is the OpenAPI description. `with_keys` if requests need an access key."""
     metrics_text = Route(
         "/metrics",
         handlers.MetricsText,

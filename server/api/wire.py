@@ -1,7 +1,7 @@
-"""Encode answers as JSON, and the models that describe them in the schema.
+"""Encode responses as JSON, and the models that describe them in the OpenAPI description.
 
-Times are RFC 3339 in UTC with milliseconds and Z. The models are for the schema at `/openapi.json` only;
-answers are built by the functions below, at a lower cost than by the models.
+Times are RFC 3339 in UTC with milliseconds and Z. The models are for the description only; responses are built by the
+functions below, which are faster than the models.
 """
 
 import functools
@@ -25,15 +25,15 @@ class MessageModel(BaseModel):
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     reply_to: str | None
     source: Source
-    seq: Annotated[int, Field(description="Its number in the order in which messages were stored.")]
+    seq: Annotated[int, Field(description="Sequence number, in the order in which messages were stored.")]
 
 
 class PageModel(BaseModel):
     """A list of messages."""
 
     messages: list[MessageModel]
-    next: Annotated[str | None, Field(description="Cursor for more of this list, null at its end.")]
-    newest: Annotated[str, Field(description="Cursor for what comes later: pass it as `after`.")]
+    next: Annotated[str | None, Field(description="Cursor for the next page, null on the last page.")]
+    newest: Annotated[str, Field(description="Cursor for messages that are stored later: pass it as `after`.")]
 
 
 class ThreadModel(MessageModel):
@@ -51,30 +51,30 @@ class RepliesModel(BaseModel):
 
 
 class GreetingModel(BaseModel):
-    """Who answers, and where to go on."""
+    """The greeting, with the service's name, version and paths."""
 
     service: str
     version: str
     greeting: str
-    visits: Annotated[int, Field(description="How many requests to this address are stored, this one included.")]
+    visits: Annotated[int, Field(description="Number of requests to this path so far, this one included.")]
     links: dict[str, str]
 
 
 class StatusModel(BaseModel):
-    """That all is well."""
+    """The status of a health check."""
 
     status: str
 
 
 class ReadyModel(StatusModel):
-    """That this process can read and write, and how far the data model of its database is."""
+    """The status of the readiness check, and the version of the database's data model."""
 
-    data_version: Annotated[int, Field(description="The last migration that was applied; 0 if none was.")]
-    pending_migrations: Annotated[int, Field(description="How many it lacks: `python -m migrations up`.")]
+    data_version: Annotated[int, Field(description="Number of the last applied migration, 0 if none.")]
+    pending_migrations: Annotated[int, Field(description="Number of pending migrations: `python -m migrations up`.")]
 
 
 class FieldErrorModel(BaseModel):
-    """What is wrong with one field, and what to do about it."""
+    """An invalid field, and how to correct it."""
 
     field: str
     message: str
@@ -91,13 +91,13 @@ class ProblemModel(BaseModel):
 
 
 def encode(document: Any) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Encode as compact JSON in UTF-8."""
     return to_json(document)
 
 
-@functools.lru_cache(MAX_LIMIT)  # messages of one commit have one time
+@functools.lru_cache(MAX_LIMIT)  # messages of one commit have the same time
 def time(value: datetime) -> str:
-    """RFC 3339, for example `2024-02-29T12:00:00.000Z`."""
+    """Format a time as RFC 3339, for example `2024-02-29T12:00:00.000Z`."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -115,7 +115,7 @@ def message(value: Message) -> dict[str, Any]:
 
 
 def etag(value: Page) -> str:
-    """The ETag of a list. Messages never change, so it depends only on how far the list is complete."""
+    """The ETag of a list. It depends only on the number up to which the list is complete: messages never change."""
     return f'"{__version__}-{value.up_to}"'
 
 
@@ -129,7 +129,7 @@ def page(value: Page) -> dict[str, Any]:
 
 
 def replies(value: Page) -> dict[str, Any]:
-    """Replies as a JSON object. Their `next` continues upwards."""
+    """Replies as a JSON object. `next` is a cursor for newer replies."""
     more = value.next
     return {
         "messages": [message(each) for each in value.messages],

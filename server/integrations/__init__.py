@@ -1,1 +1,1 @@
-"""Where messages come from besides HTTP: translate in, call the service once, translate out."""
+"""Adapters for Twilio and Slack: translate a webhook request, call the service once, translate the result."""

@@ -1,4 +1,4 @@
-"""Work that goes on after its request was answered."""
+"""Background tasks, which go on after their request was answered."""
 
 import asyncio
 import logging
@@ -8,23 +8,23 @@ from typing import Any, TypeVar
 from server.messages import StoreUnavailable
 from server.telemetry import InFlight
 
-PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 
 Result = TypeVar("Result")
 
 
 class Background:
-    """Counts such work as in flight, so that a server that stops waits for it as it does for requests."""
+    """Runs tasks that count as requests in flight, so that a server which stops waits for them."""
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
         self._stopping = asyncio.Event()
-        # The event loop holds tasks weakly.
+        # Kept here, because the event loop holds only weak references to tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Begin `work`, which goes on whether or not somebody waits for it."""
+        """Start `work` as a task, which goes on even if nobody awaits it."""
         task = asyncio.create_task(work)
         self._in_flight.enter()
         self._tasks.add(task)
@@ -32,15 +32,15 @@ class Background:
         return task
 
     def stop(self) -> None:
-        """Let nothing be tried again any more."""
+        """End all retries: the server is stopping."""
         self._stopping.set()
 
-    async def patiently(self, action: Callable[[], Awaitable[Result]]) -> Result:
-        """Do `action`, again and again for a minute while the database is away; not if the server stops.
+    async def retrying(self, action: Callable[[], Awaitable[Result]]) -> Result:
+        """Await `action`, and retry it while the database is unavailable, until RETRY_SECONDS or the server's stop.
 
-        `action` must be safe to repeat. Raises `StoreUnavailable` in the end, and what `action` raises.
+        `action` must be safe to repeat. Raises `StoreUnavailable` after the last attempt, and other errors of `action`.
         """
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
         while True:
             try:
                 return await action()
@@ -56,5 +56,5 @@ class Background:
         self._tasks.discard(task)
         self._in_flight.leave()
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, StoreUnavailable):  # that is told to the caller
-            logging.error("work in the background failed", exc_info=error)
+        if error is not None and not isinstance(error, StoreUnavailable):  # the caller handles it
+            logging.error("a background task failed", exc_info=error)

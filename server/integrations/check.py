@@ -1,4 +1,4 @@
-"""What is still missing before Twilio or Slack can reach the service, for the commands' `--check`."""
+"""The option `--check`: which requirements are not met before Twilio or Slack can reach the service."""
 
 import ipaddress
 import sys
@@ -9,66 +9,66 @@ from urllib.parse import urlsplit
 import click
 import requests
 
-SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is needed: whether it is there, and what to do if not. Some things are only advice."""
+class Requirement:
+    """A requirement, whether it is met, and the remedy if not. Without `mandatory` it is only a recommendation."""
 
-    good: bool
-    what: str
-    cure: str
-    needed: bool = True
-
-
-def given(value: object, variable: str, where: str, needed: bool = True) -> Finding:
-    """Whether a setting has a value; `where` says where to find it."""
-    return Finding(value is not None, f"{variable} is given", f"set {variable}: {where}", needed)
+    met: bool
+    description: str
+    remedy: str
+    mandatory: bool = True
 
 
-def public(url: str | None) -> Finding:
-    """Whether others can reach `url`, as far as one can tell from looking at it."""
+def setting(value: object, variable: str, where: str, mandatory: bool = True) -> Requirement:
+    """The setting `variable` has a value; `where` says where to find it."""
+    return Requirement(value is not None, f"{variable} is set", f"set {variable}: {where}", mandatory)
+
+
+def public_url(url: str | None) -> Requirement:
+    """`url` is an https URL with a public host. Judged by the URL alone: nothing is requested."""
     host = urlsplit(url or "").hostname or ""
     try:
         reachable = ipaddress.ip_address(host).is_global
     except ValueError:
         reachable = "." in host and not host.endswith((".local", ".localhost", ".internal"))
-    good = reachable and (url or "").startswith("https://")
-    return Finding(
-        good,
+    met = reachable and (url or "").startswith("https://")
+    return Requirement(
+        met,
         "LAB_PUBLIC_BASE_URL is a public https address",
-        f"{url or 'nothing'} cannot be reached from outside: open a tunnel, and set LAB_PUBLIC_BASE_URL to its address",
+        f"{url or 'no address'} is not reachable from the internet: open a tunnel, and set LAB_PUBLIC_BASE_URL to it",
     )
 
 
-def keys(api_keys: object) -> Finding:
-    """Whether strangers who find the public address can read and write messages."""
-    return Finding(
+def access_keys(api_keys: object) -> Requirement:
+    """The service requires access keys (a recommendation)."""
+    return Requirement(
         bool(api_keys),
-        "the service asks for access keys",
-        "set LAB_API_KEYS=name:key, or everybody who finds the tunnel can read and write messages",
-        needed=False,
+        "the service requires access keys",
+        "set LAB_API_KEYS=name:key, or everybody who knows the public URL can read and write messages",
+        mandatory=False,
     )
 
 
-def answering(url: str, path: str, refusal: int) -> Finding:
-    """Whether the service at `url` runs with this integration: then it refuses what is not signed."""
+def integration_enabled(url: str, path: str, refusal: int) -> Requirement:
+    """The service at `url` has the integration at `path`: it refuses unsigned requests with status `refusal`."""
     try:
-        status: int | str = requests.post(url + path, timeout=SECONDS).status_code
+        status: int | str = requests.post(url + path, timeout=TIMEOUT_SECONDS).status_code
     except requests.RequestException:
-        status = "no answer"
-    cure = {404: "the service was started without the secret: start it again"}.get(
-        status if isinstance(status, int) else 0, f"got {status}: start the service with `make serve`"
+        status = "no response"
+    remedy = {404: "the service was started without the secret: restart it"}.get(
+        status if isinstance(status, int) else 0, f"received {status}: start the service with `make serve`"
     )
-    return Finding(status == refusal, f"the service at {url} is switched on, and refuses what is not signed", cure)
+    return Requirement(status == refusal, f"the service at {url} refuses unsigned requests", remedy)
 
 
-def report(findings: Iterable[Finding]) -> None:
-    """Print the findings, and exit with 1 if something that is needed is missing."""
+def report(requirements: Iterable[Requirement]) -> None:
+    """Print the requirements, and exit with 1 if a mandatory one is not met, else with 0."""
     missing = 0
-    for each in findings:
-        mark = "ok     " if each.good else "missing" if each.needed else "advice "
-        click.echo(f"{mark}  {each.what if each.good else each.cure}")
-        missing += each.needed and not each.good
+    for each in requirements:
+        mark = "ok     " if each.met else "missing" if each.mandatory else "advice "
+        click.echo(f"{mark}  {each.description if each.met else each.remedy}")
+        missing += each.mandatory and not each.met
     sys.exit(1 if missing else 0)

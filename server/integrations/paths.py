@@ -1,4 +1,4 @@
-"""Where Twilio and Slack call."""
+"""The paths of the webhooks that Twilio and Slack call."""
 
 SMS = "/integrations/twilio/sms"
 COMMANDS = "/integrations/slack/commands"

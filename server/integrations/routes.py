@@ -1,4 +1,4 @@
-"""The routes of the integrations: those that are set up, and an explanation in the place of the others."""
+"""The routes of the integrations; a disabled integration answers 404 with an explanation."""
 
 from http import HTTPStatus
 from typing import Any
@@ -16,8 +16,8 @@ from server.settings import Settings, variable
 SLACK_HEADERS = ("X-Slack-Request-Timestamp", "X-Slack-Signature")
 
 
-class SwitchedOff(Handler):
-    """Answers where an integration would, if its secret had been given."""
+class Disabled(Handler):
+    """Answers 404 in place of an integration whose secret was not given."""
 
     public = True
 
@@ -27,27 +27,27 @@ class SwitchedOff(Handler):
 
     async def prepare(self) -> None:
         raise BadRequest(
-            f"this is switched off: start the service with {variable(self.secret)} to switch it on",
+            f"this integration is disabled: start the service with {variable(self.secret)} to enable it",
             status=HTTPStatus.NOT_FOUND,
         )
 
 
 def integrations(settings: Settings, admission: Admission, background: Background) -> list[Route]:
-    """The routes of Twilio and Slack, as `settings` have them.
+    """The routes of Twilio and Slack, enabled according to `settings`.
 
-    Their modules are imported when they are set up: what they bring takes a quarter of the time to start.
+    Their modules are imported only if enabled: their dependencies take a quarter of the start-up time.
     """
     return [*_twilio(settings), *_slack(settings, admission, background)]
 
 
 def _twilio(settings: Settings) -> list[Route]:
     if settings.twilio_auth_token is None:
-        return [Route(SMS, SwitchedOff, collaborators={"secret": "twilio_auth_token"})]
+        return [Route(SMS, Disabled, collaborators={"secret": "twilio_auth_token"})]
     from server.integrations.twilio.handlers import Sms, SmsForm
 
     operation = Operation(
         "post",
-        "Twilio passes a text on, which is stored as a message",
+        "Webhook of Twilio: a text message, which is stored",
         None,
         answer_type="text/xml",
         body=SmsForm,
@@ -62,7 +62,7 @@ def _twilio(settings: Settings) -> list[Route]:
 def _slack(settings: Settings, admission: Admission, background: Background) -> list[Route]:
     if settings.slack_signing_secret is None:
         off = {"secret": "slack_signing_secret"}
-        return [Route(COMMANDS, SwitchedOff, collaborators=off), Route(EVENTS, SwitchedOff, collaborators=off)]
+        return [Route(COMMANDS, Disabled, collaborators=off), Route(EVENTS, Disabled, collaborators=off)]
     from server.integrations.slack.handlers import Commands, Events
     from server.integrations.slack.models import ChallengeModel, CommandForm, EventModel
     from server.integrations.slack.slack import Slack
@@ -75,7 +75,7 @@ def _slack(settings: Settings, admission: Admission, background: Background) -> 
     )
     command = Operation(
         "post",
-        "Somebody in Slack gives the command /msg; the result goes to its response_url",
+        "Webhook of Slack: the command /msg; its result is sent to its response_url",
         None,
         body=CommandForm,
         body_type=FORM,
@@ -84,7 +84,7 @@ def _slack(settings: Settings, admission: Admission, background: Background) -> 
     )
     event = Operation(
         "post",
-        "Somebody in Slack mentions the app, which is stored as a message",
+        "Webhook of Slack: a mention of the app, which is stored as a message",
         ChallengeModel,
         body=EventModel,
         headers=SLACK_HEADERS,

@@ -1,4 +1,4 @@
-"""The client as it was in the first version, kept as it was: it knows no replies, no numbers and no sources.
+"""The client of the first version, unchanged: it knows no replies, sequence numbers or sources.
 
 Interfaces evolve, callers do not: whoever wrote this years ago must not need to touch it.
 """

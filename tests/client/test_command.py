@@ -1,4 +1,4 @@
-"""The command `python -m client`, as a person or a script uses it."""
+"""The command `python -m client`: its output for people and for scripts, and its errors."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ FIELDS = {"id", "text", "author", "created_at", "reply_to", "source", "seq"}
 
 @pytest.fixture
 def url(shared_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The service, which LAB_URL names too."""
+    """The URL of a running service; LAB_URL names it too."""
     monkeypatch.setenv("LAB_URL", shared_server.url)
     return shared_server.url
 
@@ -33,30 +33,30 @@ def newest(url: str) -> tuple[str, str]:
     return message.text, message.author
 
 
-def said(*arguments: str) -> str:
-    """What the command prints when it succeeds."""
+def output(*arguments: str) -> str:
+    """Run the command, which must succeed, and return its stdout."""
     ended = run("client", *arguments)
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 
 
 def test_hello(url: str) -> None:
-    assert said("hello").startswith("Hello")
-    assert json.loads(said("hello", "--json"))["version"] == __version__
+    assert output("hello").startswith("Hello")
+    assert json.loads(output("hello", "--json"))["version"] == __version__
 
 
 def test_send(url: str) -> None:
-    assert "lunch?" in said("send", "lunch?")
+    assert "lunch?" in output("send", "lunch?")
     assert newest(url) == ("lunch?", "anonymous")
 
 
 def test_send_under_a_name(url: str) -> None:
-    assert "mia" in said("send", "lunch?", "--author", "mia")
+    assert "mia" in output("send", "lunch?", "--author", "mia")
     assert newest(url) == ("lunch?", "mia")
 
 
 def test_send_prints_the_stored_message_as_json(url: str) -> None:
-    message = json.loads(said("send", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n", "--json"))
+    message = json.loads(output("send", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n", "--json"))
     assert set(message) == FIELDS
     assert (message["text"], message["author"]) == newest(url)
 
@@ -68,39 +68,39 @@ def test_send_takes_a_text_from_standard_input(url: str) -> None:
 
 
 def test_a_text_that_begins_with_a_dash_follows_two_dashes(url: str) -> None:
-    said("send", "--", "--limit")
+    output("send", "--", "--limit")
     assert newest(url)[0] == "--limit"
 
 
 def test_recent_is_a_line_for_each_message_with_the_newest_at_the_bottom(url: str) -> None:
     for number in range(3):
-        said("send", f"number {number}")
-    first, second = said("recent", "--limit", "2").splitlines()
+        output("send", f"number {number}")
+    first, second = output("recent", "--limit", "2").splitlines()
     assert "number 1" in first
     assert "number 2" in second
 
 
 def test_recent_as_json_is_newest_first(url: str) -> None:
     for number in range(3):
-        said("send", f"number {number}")
-    messages = json.loads(said("recent", "--limit", "2", "--json"))
+        output("send", f"number {number}")
+    messages = json.loads(output("recent", "--limit", "2", "--json"))
     assert [message["text"] for message in messages] == ["number 2", "number 1"]
     assert all(set(message) == FIELDS for message in messages)
 
 
 def test_the_flag_is_stronger_than_the_variable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_URL", f"http://127.0.0.1:{free_port()}")
-    assert said("hello", "--url", url).startswith("Hello")
+    assert output("hello", "--url", url).startswith("Hello")
 
 
 def test_there_are_no_colours_in_a_pipe(url: str) -> None:
-    said("send", "lunch?", "--author", "mia")
-    assert "\x1b" not in said("recent")
+    output("send", "lunch?", "--author", "mia")
+    assert "\x1b" not in output("recent")
 
 
-def test_control_characters_are_shown_and_not_obeyed(url: str) -> None:
-    said("send", "first\x1b[2Jsecond\rthird", "--author", "m\x1b[31mia\x07")
-    (line,) = said("recent", "--limit", "1").splitlines()
+def test_control_characters_are_escaped(url: str) -> None:
+    output("send", "first\x1b[2Jsecond\rthird", "--author", "m\x1b[31mia\x07")
+    (line,) = output("recent", "--limit", "1").splitlines()
     assert line.isprintable()
     assert r"first\x1b[2Jsecond\rthird" in line
     assert r"m\x1b[31mia\x07" in line

@@ -88,10 +88,10 @@ def test_a_message_is_read_from_json() -> None:
     assert Message.from_json(DOCUMENT) == MESSAGE
 
 
-def test_fields_of_a_newer_service_are_passed_over() -> None:
+def test_unknown_fields_of_a_newer_service_are_ignored() -> None:
     assert Message.from_json(DOCUMENT | {"likes": [], "colour": None}) == MESSAGE
 
 
-def test_fields_that_an_older_service_has_not_get_their_defaults() -> None:
+def test_fields_that_an_older_service_does_not_send_have_defaults() -> None:
     older = {name: DOCUMENT[name] for name in ("id", "text", "author", "created_at")}
     assert Message.from_json(older) == replace(MESSAGE, source="api", seq=0)

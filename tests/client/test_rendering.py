@@ -1,4 +1,4 @@
-"""How a message looks in a terminal."""
+"""Formatting one message for a terminal."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ def test_a_message_is_time_author_text_and_id() -> None:
     ],
 )
 @pytest.mark.parametrize("field", ["text", "author"])
-def test_control_characters_are_spelt_out(field: str, text: str, shown: str) -> None:
+def test_control_characters_are_escaped(field: str, text: str, shown: str) -> None:
     strange = replace(MESSAGE, **{field: text})
     for rendered in (click.unstyle(line(strange)), click.unstyle(quote(strange, strange.id))):
         assert shown in rendered

@@ -1,4 +1,4 @@
-"""Replies in a terminal: one sees at a glance which message each answers."""
+"""Formatting threads for a terminal: replies are indented under their parents."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ def message(seq: int, text: str, reply_to: int | None = None) -> Message:
 
 
 def drawn(*messages: Message, quoted: Message | None = None) -> list[str]:
-    """The lines, as indentation and text."""
+    """The lines, as pairs of indentation and text."""
     known = {} if quoted is None else {quoted.id: quoted}
     lines = [click.unstyle(line) for line in threads(messages, known)]
     return [f"{' ' * (len(line) - len(line.lstrip()))}{line.split('  mia  ')[-1].rsplit('  ', 1)[0]}" for line in lines]
@@ -24,19 +24,19 @@ def test_the_newest_is_at_the_bottom_whatever_order_they_come_in() -> None:
     assert drawn(message(3, "c"), message(1, "a"), message(2, "b")) == ["a", "b", "c"]
 
 
-def test_a_reply_stands_indented_under_what_it_answers() -> None:
+def test_a_reply_is_indented_under_its_parent() -> None:
     found = drawn(
         message(1, "a"), message(2, "b"), message(3, "to a", 1), message(4, "to that", 3), message(5, "too", 1)
     )
     assert found == ["a", "    to a", "        to that", "    too", "b"]
 
 
-def test_a_reply_to_what_is_not_shown_quotes_it() -> None:
+def test_a_parent_that_is_not_listed_is_quoted() -> None:
     long_ago = message(1, "a question that is much longer than what a quotation of it should be")
     assert drawn(message(9, "an answer", 1), quoted=long_ago) == [
         "↳ in reply to mia: a question that is much longer than wha…", "    an answer"
     ]  # fmt: skip
 
 
-def test_a_reply_to_what_is_unknown_names_its_id() -> None:
+def test_an_unknown_parent_is_named_by_its_id() -> None:
     assert drawn(message(9, "an answer", 1)) == [f"↳ in reply to {1:024x}", "    an answer"]

@@ -1,4 +1,4 @@
-"""MessageClient's other verbs: since, reply, get, replies, follow; and what it does by itself."""
+"""MessageClient: since, reply, get, replies, follow; access keys, and retries."""
 
 import itertools
 import threading
@@ -41,12 +41,12 @@ def test_a_thread_is_a_message_and_its_replies(client: MessageClient) -> None:
 
 
 @pytest.mark.parametrize("id", ["0" * 24, "nothing", "../healthz", ""])
-def test_what_is_not_there_is_not_found(client: MessageClient, id: str) -> None:
+def test_an_unknown_id_is_not_found(client: MessageClient, id: str) -> None:
     with pytest.raises(NotFound):
         list(client.replies(id))
 
 
-def test_follow_gives_what_comes_after_its_beginning(client: MessageClient) -> None:
+def test_follow_yields_the_messages_after_its_cursor(client: MessageClient) -> None:
     client.send("before")
     begin = client.newest()
     sent = [client.send(f"number {number}") for number in range(250)]
@@ -63,17 +63,17 @@ def test_a_client_reads_its_own_writes_from_every_worker(start_server: StartServ
             assert reader.recent(1) == [sent]
 
 
-def test_a_key_opens_a_closed_service(start_server: StartServer) -> None:
+def test_an_access_key_is_sent(start_server: StartServer) -> None:
     server = start_server(api_keys="mia:a-key-of-mia")
     with MessageClient(server.url, api_key="a-key-of-mia") as client:
         assert client.send("hello") == client.recent()[0]
 
 
-# Trying again.
+# Retries.
 
 
-class Moody(BaseHTTPRequestHandler):
-    """Answers with what stands in `answers`, a status and its Retry-After each, then with a greeting."""
+class Flaky(BaseHTTPRequestHandler):
+    """A server that gives the `answers` (status, Retry-After) in turn, and then 201."""
 
     answers: list[tuple[int, str]] = []  # noqa: RUF012  set by each test
     keys: list[str | None] = []  # noqa: RUF012
@@ -95,9 +95,9 @@ class Moody(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def moody() -> Iterator[str]:
-    Moody.answers, Moody.keys = [], []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as service:
+def flaky_url() -> Iterator[str]:
+    Flaky.answers, Flaky.keys = [], []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Flaky) as service:
         thread = threading.Thread(target=service.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{service.server_port}"
@@ -105,41 +105,41 @@ def moody() -> Iterator[str]:
         thread.join()
 
 
-def test_what_may_pass_is_tried_again_under_the_same_key(moody: str) -> None:
-    Moody.answers = [(503, "0"), (429, "0"), (500, "")]
-    with MessageClient(moody, retries=3) as client:
+def test_temporary_failures_are_retried_with_the_same_idempotency_key(flaky_url: str) -> None:
+    Flaky.answers = [(503, "0"), (429, "0"), (500, "")]
+    with MessageClient(flaky_url, retries=3) as client:
         client.send("hello")
         client.send("again")
-    first, *others, last = Moody.keys
+    first, *others, last = Flaky.keys
     assert first is not None
     assert others == [first] * 3
     assert last != first
 
 
-def test_it_gives_up_after_its_retries(moody: str) -> None:
-    Moody.answers = [(503, "")] * 3
-    with MessageClient(moody, retries=2) as client, pytest.raises(ServiceUnavailable):
+def test_the_number_of_retries_is_bounded(flaky_url: str) -> None:
+    Flaky.answers = [(503, "")] * 3
+    with MessageClient(flaky_url, retries=2) as client, pytest.raises(ServiceUnavailable):
         client.send("hello")
-    assert len(Moody.keys) == 3
+    assert len(Flaky.keys) == 3
 
 
-def test_it_waits_as_long_as_it_is_asked_to(moody: str) -> None:
-    Moody.answers = [(429, "1")]
+def test_a_retry_waits_for_retry_after(flaky_url: str) -> None:
+    Flaky.answers = [(429, "1")]
     begin = datetime.now(UTC)
-    with MessageClient(moody) as client:
+    with MessageClient(flaky_url) as client:
         client.send("hello")
     assert datetime.now(UTC) - begin >= timedelta(seconds=1)
 
 
-def test_it_does_not_wait_for_hours(moody: str) -> None:
-    Moody.answers = [(429, "7200")]
-    with MessageClient(moody) as client, pytest.raises(TooMany) as refused:
+def test_a_long_retry_after_is_raised_at_once(flaky_url: str) -> None:
+    Flaky.answers = [(429, "7200")]
+    with MessageClient(flaky_url) as client, pytest.raises(TooMany) as refused:
         client.send("hello")
     assert refused.value.retry_after == 7200
 
 
-def test_what_is_refused_is_not_tried_again(moody: str) -> None:
-    Moody.answers = [(422, "")]
-    with MessageClient(moody) as client, pytest.raises(Exception, match="no"):
+def test_a_refused_request_is_not_retried(flaky_url: str) -> None:
+    Flaky.answers = [(422, "")]
+    with MessageClient(flaky_url) as client, pytest.raises(Exception, match="no"):
         client.send("hello")
-    assert len(Moody.keys) == 1
+    assert len(Flaky.keys) == 1

@@ -1,4 +1,4 @@
-"""Stopping a command, wherever it is."""
+"""Signals stop a command at any point of its execution."""
 
 import signal
 import subprocess
@@ -38,7 +38,7 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
 
 def ended(number: signal.Signals, where: str, before: str = "") -> tuple[int, str, str]:
-    """The exit code of a command that gets the signal `number` in `where`, and what it said."""
+    """The exit code and output of a command that receives the signal `number` in `where`."""
     script = COMMAND.replace("{where}", where).replace("{before}", before).replace("{number}", str(int(number)))
     command = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30)
     return command.returncode, command.stdout, command.stderr
@@ -46,15 +46,15 @@ def ended(number: signal.Signals, where: str, before: str = "") -> tuple[int, st
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("where", ["signal.raise_signal({number})", "HalfMade()"])
-def test_it_cleans_up_and_says_only_that_it_was_stopped(number: signal.Signals, where: str) -> None:
+def test_a_signal_lets_the_command_clean_up_and_prints_only_aborted(number: signal.Signals, where: str) -> None:
     assert ended(number, where) == (1, "cleaned up\n", "\nAborted!\n")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_it_is_not_lost_where_nobody_can_catch_it(number: signal.Signals) -> None:
+def test_a_signal_within_del_is_not_lost(number: signal.Signals) -> None:
     assert ended(number, "Deleted()") == (1, "cleaned up\n", "\nAborted!\n")
 
 
-def test_who_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+def test_an_ignored_sigint_stays_ignored() -> None:
     ignoring = "signal.signal({number}, signal.SIG_IGN)"
     assert ended(signal.SIGINT, "signal.raise_signal({number}); return", ignoring) == (0, "cleaned up\n", "")

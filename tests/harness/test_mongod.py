@@ -1,4 +1,4 @@
-"""The embedded MongoDB: who starts it, who stops it, and what it does when things go wrong."""
+"""The embedded MongoDB: start, shared use, stop, and failures."""
 
 import fcntl
 import shutil
@@ -34,13 +34,13 @@ with contextlib.suppress(KeyboardInterrupt), mongod.running(sys.argv[1]) as uri:
 
 @dataclass(frozen=True)
 class User:
-    """A running `USER`; what it and its guard say on stderr is in `stderr`."""
+    """A running `USER`; its stderr and that of its guard are in `stderr`."""
 
     process: subprocess.Popen[str]
     stderr: Path
 
     def uri(self) -> str:
-        """The connection string; waits for it."""
+        """Wait for the connection string and return it."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -88,7 +88,7 @@ def test_it_is_the_primary_of_a_replica_set_of_its_own(data_dir: Path) -> None:
     assert [host.split(":")[0] for host in hello["hosts"]] == ["127.0.0.1"]
 
 
-def test_users_share_it_for_as_long_as_there_is_one(data_dir: Path) -> None:
+def test_users_share_one_mongod(data_dir: Path) -> None:
     with user_of(data_dir) as first, user_of(data_dir) as second:
         uri = first.uri()
         assert second.uri() == uri
@@ -98,14 +98,14 @@ def test_users_share_it_for_as_long_as_there_is_one(data_dir: Path) -> None:
     eventually(lambda: not using(data_dir))
 
 
-def test_users_who_come_at_the_same_moment_start_one(data_dir: Path) -> None:
+def test_concurrent_users_start_one_mongod(data_dir: Path) -> None:
     with user_of(data_dir) as a, user_of(data_dir) as b, user_of(data_dir) as c, user_of(data_dir) as d:
         assert len({user.uri() for user in (a, b, c, d)}) == 1
         assert len([each for each in using(data_dir) if "--dbpath" in each.info["cmdline"]]) == 1
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGINT], ids=["end", "Ctrl-C"])
-def test_the_last_user_waits_until_all_is_over(data_dir: Path, number: signal.Signals | None) -> None:
+def test_the_last_user_waits_until_mongod_has_ended(data_dir: Path, number: signal.Signals | None) -> None:
     with user_of(data_dir) as user:
         assert user.uri()
         if number is not None:
@@ -123,7 +123,7 @@ def test_kill_9_of_the_last_user_leaves_no_process_and_loses_no_data(data_dir: P
     assert remembered(data_dir) == ["kept"]
 
 
-def test_an_address_is_changed_without_hanging_up_on_who_changes_it(data_dir: Path) -> None:
+def test_the_address_can_be_changed_without_losing_the_connection(data_dir: Path) -> None:
     with user_of(data_dir) as user:
         first = user.uri()
     with user_of(data_dir) as user:
@@ -139,7 +139,7 @@ def test_data_survives_kill_9_of_everything(data_dir: Path) -> None:
 
 
 @linux_only
-def test_a_guard_that_is_killed_takes_its_mongod_along(data_dir: Path) -> None:
+def test_the_mongod_of_a_killed_guard_ends(data_dir: Path) -> None:
     with user_of(data_dir) as user:
         remember(user.uri(), "kept")
         orphan = mongod_of(data_dir)
@@ -160,7 +160,7 @@ def test_a_mongod_that_dies_is_reported_and_the_next_start_finds_its_data(data_d
         assert remembered(data_dir) == ["kept"]
 
 
-def test_who_comes_when_mongod_is_dead_and_its_guard_has_not_noticed_gets_a_new_one(data_dir: Path) -> None:
+def test_a_user_who_arrives_before_the_guard_notices_a_dead_mongod_gets_a_new_one(data_dir: Path) -> None:
     with user_of(data_dir) as first, ExitStack() as later:
         remember(first.uri(), "kept")
         with stopped(guard_of(data_dir)):
@@ -174,10 +174,10 @@ def test_who_comes_when_mongod_is_dead_and_its_guard_has_not_noticed_gets_a_new_
 # Data dirs it refuses.
 
 
-def test_a_data_dir_whose_files_are_gone_is_refused(data_dir: Path) -> None:
+def test_a_data_dir_whose_files_are_missing_is_refused(data_dir: Path) -> None:
     assert remembered(data_dir) == []
     shutil.rmtree(data_dir / "mongod")
-    with pytest.raises(MongodError, match=r"its files in .* are gone"), mongod.running(data_dir):
+    with pytest.raises(MongodError, match=r"its files in .* are missing"), mongod.running(data_dir):
         pass
     assert not (data_dir / "mongod").exists()
     eventually(lambda: not using(data_dir))
@@ -197,7 +197,7 @@ def test_a_data_dir_of_a_foreign_mongod_is_refused_by_its_pid(data_dir: Path) ->
             foreign.terminate()
 
 
-def test_a_data_dir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_data_dir_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(MongodError, match=r"cannot write to the data dir .*/file/lab"), mongod.running(file / "lab"):
@@ -241,7 +241,7 @@ def test_without_any_the_error_names_all_four_ways(tmp_path: Path, monkeypatch: 
         assert way in str(refusal.value)
 
 
-def test_a_mongod_named_that_is_not_there_is_not_replaced_by_another(tmp_path: Path) -> None:
+def test_a_named_mongod_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MongodError, match=r"LAB_MONGOD .* names .*/nothing, and there is no such program"):
         mongod.find(str(tmp_path / "nothing"))
 
@@ -269,7 +269,7 @@ FOREIGN_ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xff\xff" + bytes(44
         pytest.param(b"this is no program\n", "is not a program for this machine", id="text"),
         pytest.param(FOREIGN_ELF, "is not a program for this machine", id="another architecture"),
         pytest.param(b"#!/bin/sh\necho broken >&2\nexit 3\n", "does not run here: broken", id="a failure"),
-        pytest.param(b"#!/bin/sh\nkill -ILL $$\n", r"lacks instructions it needs \(AVX\)", id="an old processor"),
+        pytest.param(b"#!/bin/sh\nkill -ILL $$\n", r"lacks instructions that it needs \(AVX\)", id="an old processor"),
     ],
 )
 def test_a_mongod_that_cannot_run_is_named_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Programs: started, asked, stopped with all that they have started."""
+"""Starting programs, reading their output, and stopping them with their descendants."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def family_of(program: Program) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("end", [processes.stop, processes.kill])
-def test_all_that_a_program_has_started_ends_with_it(end: object, tmp_path: Path) -> None:
+def test_descendants_end_with_the_program(end: object, tmp_path: Path) -> None:
     program = start(FAMILY, tmp_path)
     family = family_of(program)
     assert callable(end)
@@ -77,12 +77,12 @@ time.sleep(600)
     processes.kill_all(family)
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="no-such-program"):
         processes.start(["no-such-program"], tmp_path / "log")
 
 
-def test_running_to_the_end_returns_what_was_printed() -> None:
+def test_run_returns_stdout() -> None:
     assert processes.run([sys.executable, "-c", "print('hello')"]) == "hello\n"
 
 
@@ -90,10 +90,10 @@ def test_running_to_the_end_returns_what_was_printed() -> None:
     ("script", "said"),
     [
         ("import sys; print('Error: no', file=sys.stderr); sys.exit(2)", "^no$"),
-        ("import sys; sys.exit(2)", "^exit code 2, without a word$"),
+        ("import sys; sys.exit(2)", "^exit code 2, and no error message$"),
     ],
 )
-def test_a_program_that_fails_is_quoted(script: str, said: str) -> None:
+def test_run_raises_the_last_line_of_stderr(script: str, said: str) -> None:
     with pytest.raises(ProgramError, match=said):
         processes.run([sys.executable, "-c", script])
 
@@ -111,7 +111,7 @@ def test_an_exit_code_can_be_accepted() -> None:
         ("import time; time.sleep(600)", ""),
     ],
 )
-def test_the_first_line_of_a_pipe_or_what_there_is_of_it(script: str, line: str, tmp_path: Path) -> None:
+def test_first_line(script: str, line: str, tmp_path: Path) -> None:
     program = start(f"{script}", tmp_path, pipes=True)
     assert program.process.stdout is not None
     seconds = 0.1 if "sleep" in script else 20.0
@@ -119,7 +119,7 @@ def test_the_first_line_of_a_pipe_or_what_there_is_of_it(script: str, line: str,
     processes.kill(program)
 
 
-def test_the_environment_is_added_to_that_of_the_caller(tmp_path: Path) -> None:
+def test_the_environment_is_added_to_the_inherited_one(tmp_path: Path) -> None:
     script = "import os; print(os.environ['ADDED'], os.environ['PATH'])"
     program = processes.start([sys.executable, "-c", script], tmp_path / "log", environment={"ADDED": "yes"})
     program.process.wait()

@@ -1,4 +1,4 @@
-"""Servers of any kind: started on a free port, waited for, and stopped."""
+"""Starting servers on free ports, waiting until they are ready, and stopping them."""
 
 import socket
 import sys
@@ -38,7 +38,7 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_server_is_given_when_it_is_ready_and_stopped_afterwards(script: Path, tmp_path: Path) -> None:
+def test_a_server_is_ready_within_the_block_and_stopped_afterwards(script: Path, tmp_path: Path) -> None:
     with servers.running(f"{sys.executable} {script} {{port}}", tmp_path / "log", ready="/here") as server:
         assert requests.get(f"{server.url}/here", timeout=10).text == "/here"
         assert using(script)
@@ -59,17 +59,17 @@ def test_a_folder_can_be_named_in_the_command(tmp_path: Path) -> None:
     [
         ("no-such-program --port {port}", "no-such-program cannot be started"),
         (f"{sys.executable} -c 'print(\"why not\"); raise SystemExit(7)' {{port}}", r"(?s)exit code 7.*why not"),
-        (f"{sys.executable} -c 'import time; time.sleep(600)' {{port}}", "no answer to GET / within 0.5 s"),
+        (f"{sys.executable} -c 'import time; time.sleep(600)' {{port}}", "no response to GET / within 0.5 s"),
         ("", "the command is empty"),
     ],
 )
-def test_a_server_that_does_not_start_says_why_and_leaves_nothing(command: str, why: str, tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_an_error_and_leaves_no_process(command: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match=why):
         servers.start(command, tmp_path / "log", seconds=0.5 if "sleep" in command else 30.0)
     assert not using(tmp_path)
 
 
-def test_a_port_that_another_program_has_taken_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_taken_by_another_program_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(http("not the one")) as other:
         monkeypatch.setattr(servers, "free_port", lambda: int(other.rpartition(":")[2]))
         command = [sys.executable, "-c", "import time; time.sleep(600)", "{port}"]
@@ -77,9 +77,7 @@ def test_a_port_that_another_program_has_taken_is_noticed(tmp_path: Path, monkey
             servers.start(command, tmp_path / "log")
 
 
-def test_a_proxy_is_not_asked_for_a_server_of_this_machine(
-    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_are_ignored(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         with servers.running([sys.executable, str(script), "{port}"], tmp_path / "log") as server:

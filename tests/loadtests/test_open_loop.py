@@ -58,3 +58,31 @@ def test_a_generator_that_was_late_says_so() -> None:
         OpenLoopResult([OfferedRequest(due=1.0, begun=1.001, answered=1.2, status=201)] * 10, seconds=1.0).void(201)
         == ""
     )
+
+
+def test_an_answer_without_a_length_lasts_until_the_connection_ends() -> None:
+    with answering(b"HTTP/1.0 201 Created\r\n\r\ncreated") as url:
+        assert offer(url, rate=20).per_s(201) == 20
+
+
+def test_a_chunked_answer_is_one() -> None:
+    with answering(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n") as url:
+        assert offer(url, rate=20).per_s(201) == 20
+
+
+def test_what_is_no_http_is_no_answer() -> None:
+    with answering(b"hello\r\n\r\n") as url:
+        assert offer(url, rate=20).per_s(open_loop.UNANSWERED) == 20
+
+
+def test_each_request_may_be_another_one() -> None:
+    asked = []
+
+    def request(number: int) -> bytes:
+        asked.append(number)
+        return open_loop.post(f"{url}/messages")
+
+    with answering(http("created", 201, "Connection: close\n")) as url:
+        offered = open_loop.run(open_loop.offer(url, request, rate=20, seconds=0.5, warmup=0))
+    assert asked == list(range(10))
+    assert offered.per_s(201) == 20

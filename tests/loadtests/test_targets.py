@@ -162,5 +162,5 @@ def test_what_a_target_may_be() -> None:
     assert targets.parse("python app.py {port}") == Command("python app.py {port}")
     with pytest.raises(ValueError, match="add --start"):
         targets.parse("git:HEAD")
-    with pytest.raises(ValueError, match="write {port}"):
+    with pytest.raises(ValueError, match=r"write \{port\}"):
         targets.parse("python app.py 8000")

@@ -1,4 +1,4 @@
-"""Old databases, and runners of migrations in processes of their own, for tests."""
+"""Test data of older versions, and migration runners in separate processes."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from bson import ObjectId
 
 from migrations.runner import Database
 
-# Runs `up` with a short lease. Says each batch on stdout; with `kill` dies by SIGKILL at the first boundary.
+# Runs `up` with a short lease. Prints a line for each batch; with `kill` it kills itself after the first batch.
 RUNNER = """
 import os, signal, sys
 from migrations import runner, throttle
 uri, name, target, lease, kill, wait = sys.argv[1:]
-throttle.SMALLEST = throttle.FIRST = throttle.LARGEST = 500
+throttle.MIN_SIZE = throttle.FIRST_SIZE = throttle.MAX_SIZE = 500
 batches = 0
 def progress(step, done, total):
     global batches
@@ -40,7 +40,7 @@ finally:
 def runner_process(
     uri: str, db: Database, target: str = "0006", lease: float = 1, kill: bool = False, wait: float = 60
 ) -> Iterator[subprocess.Popen[str]]:
-    """A runner in a process of its own; killed in the end if it still runs."""
+    """A runner in a process of its own, which is killed at the end of the block if it still runs."""
     words = [uri, db.name, target, lease, "kill" if kill else "live", wait]
     command = [sys.executable, "-c", RUNNER, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -51,7 +51,7 @@ def runner_process(
 
 
 def old_messages(count: int, first: int = 0) -> list[dict[str, Any]]:
-    """Documents of the first shape, with ids that are the same each time."""
+    """Documents of version 1, with the same ids in each call."""
     return [{"_id": ObjectId(f"{0x50000000 + n:08x}{n:016x}"), "text": f"number {n}"} for n in range(first, count)]
 
 
@@ -65,5 +65,5 @@ ODD = [
 
 
 def contents(db: Database) -> list[dict[str, Any]]:
-    """All messages, in the order of their ids."""
+    """All messages, in the order of `_id`."""
     return list(db.messages.find(sort=[("_id", 1)]))

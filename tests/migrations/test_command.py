@@ -30,12 +30,12 @@ def test_status_lists_every_step_and_writes_nothing(mongodb_uri: str, db: Databa
     assert ["pending" in line for line in lines] == [False] + [True] * (len(NAMES) - 1)
 
 
-def test_status_does_not_make_a_database(mongodb_uri: str, db: Database) -> None:
+def test_status_does_not_create_a_database(mongodb_uri: str, db: Database) -> None:
     assert migrations("status", db, mongodb_uri).returncode == 0
     assert db.name not in db.client.list_database_names()
 
 
-def test_status_for_programs(mongodb_uri: str, db: Database) -> None:
+def test_status_as_json(mongodb_uri: str, db: Database) -> None:
     runner.up(db, "0001")
     rows = json.loads(migrations("status", db, mongodb_uri, "--json").stdout)
     assert [row["step"] for row in rows] == NAMES
@@ -65,11 +65,21 @@ def test_up_to_a_target_leaves_the_rest(mongodb_uri: str, db: Database) -> None:
     assert "every step is applied" not in again.stdout
 
 
-def test_up_for_programs(mongodb_uri: str, db: Database) -> None:
+def test_up_as_json(mongodb_uri: str, db: Database) -> None:
     reports = json.loads(migrations("up", db, mongodb_uri, "--json").stdout)
     assert [each["step"] for each in reports] == NAMES
     assert all(each["report"] for each in reports)
     assert json.loads(migrations("up", db, mongodb_uri, "--json").stdout) == []
+
+
+def test_down_reverts_the_last_step_and_then_those_after_a_target(mongodb_uri: str, db: Database) -> None:
+    runner.up(db)
+    assert migrations("down", db, mongodb_uri).stdout.startswith(f"{NAMES[-1]}: ")
+    reports = json.loads(migrations("down", db, mongodb_uri, "0001", "--json").stdout)
+    assert [each["step"] for each in reports] == NAMES[-2:0:-1]
+    assert list(runner.applied(db)) == NAMES[:1]
+    migrations("down", db, mongodb_uri)
+    assert migrations("down", db, mongodb_uri).stdout == "nothing to undo\n"
 
 
 def test_an_unknown_target_is_one_line(mongodb_uri: str, db: Database) -> None:

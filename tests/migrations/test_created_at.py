@@ -1,4 +1,4 @@
-"""Step 0002: old messages get the time that is in their id."""
+"""Step 0002: old messages get the time of their ObjectId as `created_at`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,18 +14,18 @@ BEGIN = datetime(2015, 5, 5, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten documents are a batch, so that a few are several."""
-    for name in ("SMALLEST", "FIRST", "LARGEST"):
+    """Limit batches to ten documents."""
+    for name in ("MIN_SIZE", "FIRST_SIZE", "MAX_SIZE"):
         monkeypatch.setattr(throttle, name, 10)
 
 
 def give_times(db: Database, progress: Callable[[str, int, int], None] = lambda step, done, total: None) -> str:
-    """Apply step 0002, and the one before it; returns what it says about messages."""
+    """Apply steps 0001 and 0002; return the part of the report that is about messages."""
     return runner.up(db, "0002", Options(progress=progress))[-1].report.removeprefix("made index newest; ")
 
 
 def old_messages(count: int) -> list[dict[str, object]]:
-    """Documents of the first shape, an hour apart."""
+    """Documents of version 1, an hour apart."""
     times = [BEGIN + timedelta(hours=number) for number in range(count)]
     return [{"_id": ObjectId.from_datetime(time), "text": f"of {time}"} for time in times]
 
@@ -45,21 +45,21 @@ def test_every_old_message_gets_the_time_in_its_id(db: Database, count: int) -> 
     assert list(db.messages.find(sort=[("_id", 1)])) == expected
 
 
-def test_progress_is_told_after_each_batch(db: Database) -> None:
+def test_progress_is_called_after_each_batch(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
-    told: list[tuple[int, int]] = []
-    give_times(db, lambda step, done, total: told.append((done, total)))
-    assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
+    calls: list[tuple[int, int]] = []
+    give_times(db, lambda step, done, total: calls.append((done, total)))
+    assert calls == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
-def test_a_time_that_is_there_is_kept(db: Database) -> None:
+def test_an_existing_time_is_not_changed(db: Database) -> None:
     documents = [each | {"created_at": datetime.now(UTC).replace(microsecond=0)} for each in old_messages(15)]
     db.messages.insert_many(documents)
     assert give_times(db) == "0 messages got the time in their id"
     assert list(db.messages.find(sort=[("_id", 1)])) == documents
 
 
-def test_an_id_that_holds_no_time_is_left_alone_and_counted(db: Database) -> None:
+def test_a_document_whose_id_has_no_time_is_not_changed_and_is_reported(db: Database) -> None:
     without = [{"_id": "a string", "text": "x"}, {"_id": 7, "text": "x"}, {"_id": {"a": 1}, "text": "x"}]
     db.messages.insert_many(old_messages(25) + without)
     report = give_times(db)
@@ -68,7 +68,7 @@ def test_an_id_that_holds_no_time_is_left_alone_and_counted(db: Database) -> Non
         assert db.messages.find_one({"_id": document["_id"]}) == document
 
 
-def test_interrupted_in_the_middle_it_can_be_run_again(db: Database) -> None:
+def test_an_interrupted_run_can_be_repeated(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
 
     def interrupt(step: str, done: int, total: int) -> None:
@@ -85,7 +85,7 @@ def test_interrupted_in_the_middle_it_can_be_run_again(db: Database) -> None:
     assert all(each["created_at"] == each["_id"].generation_time for each in db.messages.find())
 
 
-def test_a_message_that_arrives_meanwhile_keeps_its_time(db: Database) -> None:
+def test_a_message_that_is_stored_meanwhile_keeps_its_time(db: Database) -> None:
     db.messages.insert_many(old_messages(25))
     arrived = {"_id": ObjectId(), "text": "meanwhile", "created_at": BEGIN}
 

@@ -1,4 +1,4 @@
-"""What can happen to a runner: it is killed, stopped, raced by another, or loses its database."""
+"""Runners that are killed, paused, started twice, or whose mongod dies."""
 
 import signal
 import subprocess
@@ -26,14 +26,14 @@ DOCUMENTS = 5000
 
 @pytest.fixture
 def undisturbed(mongodb_uri: str) -> Iterator[Database]:
-    """A database beside the test's own."""
+    """A second database."""
     other = runner.connect(mongodb_uri, f"test_undisturbed_{ObjectId()}")
     yield other
     other.client.drop_database(other.name)
     other.client.close()
 
 
-def test_killed_at_every_batch_boundary_it_ends_as_if_undisturbed(
+def test_a_runner_killed_after_each_batch_gives_the_same_result(
     mongodb_uri: str, db: Database, undisturbed: Database
 ) -> None:
     for each in (db, undisturbed):
@@ -49,7 +49,7 @@ def test_killed_at_every_batch_boundary_it_ends_as_if_undisturbed(
             break
         if process.returncode == -signal.SIGKILL:  # else it lost its short lease, on a busy machine
             done.append(int(said.splitlines()[-1].split()[1]))
-    # Each went on from where the one before was killed: nothing twice, nothing left out.
+    # Each run resumed where the one before was killed: no batch was repeated or skipped.
     assert done == list(range(500, DOCUMENTS + 1, 500))
     assert runner.applied(db)["0002_created_at"]["report"].startswith(
         f"index newest was there; {DOCUMENTS} messages got the time in their id"
@@ -66,7 +66,7 @@ def test_killed_at_every_batch_boundary_it_ends_as_if_undisturbed(
     assert contents(db) == contents(undisturbed)
 
 
-def test_killed_in_the_middle_of_a_batch_it_ends_as_if_undisturbed(
+def test_a_runner_killed_within_a_batch_gives_the_same_result(
     mongodb_uri: str, db: Database, undisturbed: Database
 ) -> None:
     for each in (db, undisturbed):
@@ -82,23 +82,23 @@ def test_killed_in_the_middle_of_a_batch_it_ends_as_if_undisturbed(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_asked_to_stop_gives_back_the_lease(mongodb_uri: str, db: Database, number: signal.Signals) -> None:
+def test_a_stopped_runner_releases_the_lease(mongodb_uri: str, db: Database, number: signal.Signals) -> None:
     db.messages.insert_many(old_messages(10 * DOCUMENTS))
     command = [sys.executable, "-m", "migrations", "up", "--json", "--mongodb-uri", mongodb_uri, "--database", db.name]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as person:
-        assert person.stderr is not None
-        while "0002_created_at" not in person.stderr.readline():
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "0002_created_at" not in process.stderr.readline():
             pass
-        person.send_signal(number)
-        _, said = person.communicate(timeout=20)
-    assert person.returncode == 1
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
     assert "Traceback" not in said
     assert "0002_created_at" not in runner.applied(db)
     with leases.held(db, wait=0):
         pass
 
 
-def test_of_two_runners_started_together_one_works_and_the_other_waits(mongodb_uri: str, db: Database) -> None:
+def test_of_two_concurrent_runners_one_works_and_the_other_waits(mongodb_uri: str, db: Database) -> None:
     db.messages.insert_many(old_messages(DOCUMENTS))
     with runner_process(mongodb_uri, db, lease=10) as one, runner_process(mongodb_uri, db, lease=10) as other:
         said = [each.communicate(timeout=60)[0] for each in (one, other)]
@@ -107,43 +107,42 @@ def test_of_two_runners_started_together_one_works_and_the_other_waits(mongodb_u
     assert runner.pending(db) == []
 
 
-def test_who_does_not_wait_is_told_who_has_the_lease(db: Database) -> None:
+def test_without_waiting_the_error_names_the_owner_of_the_lease(db: Database) -> None:
     with leases.held(db), pytest.raises(MigrationError, match=r"process \d+ on .*, until .* is migrating"):
         runner.up(db, options=Options(wait=0))
     assert runner.applied(db) == {}
 
 
-def test_a_runner_that_slept_past_its_lease_is_fenced_out(mongodb_uri: str, db: Database) -> None:
+def test_a_runner_that_was_paused_past_its_lease_is_fenced(mongodb_uri: str, db: Database) -> None:
     db.messages.insert_many(old_messages(DOCUMENTS))
-    with runner_process(mongodb_uri, db, lease=1) as sleeper:
-        assert sleeper.stdout is not None
-        while not sleeper.stdout.readline().startswith("0002_created_at 1000"):
+    with runner_process(mongodb_uri, db, lease=1) as paused:
+        assert paused.stdout is not None
+        while not paused.stdout.readline().startswith("0002_created_at 1000"):
             pass
-        sleeper.send_signal(signal.SIGSTOP)
+        paused.send_signal(signal.SIGSTOP)
         before = db.messages.count_documents({"created_at": None})
         with leases.held(db, wait=60) as taken_over:
-            # Nothing of an open transaction is left to stand in the way of the new owner.
+            # No open transaction of the paused runner blocks the new owner.
             db.messages.update_many({}, {"$set": {"touched": True}})
-            sleeper.send_signal(signal.SIGCONT)
-            said = sleeper.communicate(timeout=60)[0]
-            assert "out of touch with the database for longer than its lease" in said.splitlines()[-1]
+            paused.send_signal(signal.SIGCONT)
+            said = paused.communicate(timeout=60)[0]
+            assert "no contact with the database for longer than its lease" in said.splitlines()[-1]
             assert db.messages.count_documents({"created_at": None}) in (before, before - 500)
             taken_over.renew()
     runner.up(db)
     assert db.messages.count_documents({"created_at": None}) == 0
 
 
-def test_a_sleeper_is_fenced_out_even_if_nobody_took_over(db: Database) -> None:
+def test_an_expired_lease_is_fenced_even_without_a_new_owner(db: Database) -> None:
     with leases.held(db, seconds=30) as lease:
-        # As if the time had passed: by the database's clock the lease is over.
-        db.migration_lease.update_one({}, {"$set": {"until": leases.LONG_AGO}})
+        # Simulate an expired lease.
+        db.migration_lease.update_one({}, {"$set": {"until": leases.EPOCH}})
         with pytest.raises(LeaseLost):
             lease.write(lambda session: db.messages.insert_one({"text": "late"}, session=session) and None)
     assert db.messages.count_documents({}) == 0
 
 
-def test_check_and_write_are_one(db: Database) -> None:
-    """The lease is taken by another between the sleeper's check and its write: the write does not happen."""
+def test_a_write_fails_if_the_lease_is_taken_within_its_transaction(db: Database) -> None:
     db.messages.insert_one({"_id": 1})
     with leases.held(db, seconds=30) as lease:
 
@@ -156,7 +155,7 @@ def test_check_and_write_are_one(db: Database) -> None:
     assert db.messages.find_one() == {"_id": 1}
 
 
-def test_a_mongod_that_dies_in_the_middle_loses_nothing(data_dir: Path) -> None:
+def test_a_killed_mongod_loses_no_completed_batch(data_dir: Path) -> None:
     with mongod.running(data_dir) as uri:
         database = runner.connect(uri, "test")
         database.messages.insert_many(old_messages(DOCUMENTS))
@@ -170,12 +169,13 @@ def test_a_mongod_that_dies_in_the_middle_loses_nothing(data_dir: Path) -> None:
     with mongod.running(data_dir) as uri:
         database = runner.connect(uri, "test")
         assert runner.up(database, "0002", Options(wait=30))
+        assert database.messages.count_documents({}) == DOCUMENTS
         assert all(each["created_at"] == each["_id"].generation_time for each in database.messages.find())
         database.client.close()
 
 
-def test_no_write_of_an_old_server_escapes(db: Database) -> None:
-    """Documents of the first shape are written all the time, above and below the place the backfill has reached."""
+def test_documents_that_an_old_server_writes_meanwhile_are_migrated(db: Database) -> None:
+    """Documents of version 1 are inserted during the backfill, above and below its current position."""
     db.messages.insert_many(old_messages(20_000, first=10_000))
     stop, written = threading.Event(), []
 
@@ -202,7 +202,7 @@ def test_no_write_of_an_old_server_escapes(db: Database) -> None:
     finally:
         stop.set()
         writer.join()
-    runner.up(db, "0002")  # what came after the proof
+    runner.up(db, "0002")  # documents that were written after the verification
     assert written
     assert all(each["created_at"] == each["_id"].generation_time for each in db.messages.find())
     assert db.messages.count_documents({}) == 10_000 + len(written)

@@ -1,4 +1,4 @@
-"""The runner of migrations: what it applies, in which order, and what it remembers."""
+"""The runner: which steps it applies, in which order, and what it records."""
 
 import pytest
 
@@ -22,19 +22,19 @@ def test_a_new_database_needs_every_step(db: Database) -> None:
     assert runner.pending(db) == runner.steps()
 
 
-def test_looking_writes_nothing(db: Database) -> None:
+def test_pending_writes_nothing(db: Database) -> None:
     runner.pending(db)
     assert db.name not in db.client.list_database_names()
 
 
-def test_what_was_applied_is_remembered_with_its_time_report_and_checksum(db: Database) -> None:
+def test_an_applied_step_is_recorded_with_its_time_report_and_checksum(db: Database) -> None:
     first, *rest = runner.steps()
     (report,) = runner.up(db, first.name)
-    memory = runner.applied(db)
-    assert list(memory) == [first.name]
-    assert memory[first.name]["report"] == report.report
-    assert memory[first.name]["at"].tzinfo is not None
-    assert memory[first.name]["checksum"] == first.checksum
+    records = runner.applied(db)
+    assert list(records) == [first.name]
+    assert records[first.name]["report"] == report.report
+    assert records[first.name]["at"].tzinfo is not None
+    assert records[first.name]["checksum"] == first.checksum
     assert runner.pending(db) == rest
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_target_is_refused_with_the_known_ones(db: Database, target: 
     assert all(name in str(refusal.value) for name in NAMES)
 
 
-def test_0001_makes_the_collections_and_takes_those_that_are_there(db: Database) -> None:
+def test_0001_creates_missing_collections_and_accepts_existing_ones(db: Database) -> None:
     db.messages.insert_one({"text": "older than any migration"})
     runner.up(db, "0001")
     assert {"messages", "visits"} <= set(db.list_collection_names())

@@ -1,4 +1,4 @@
-"""Step 0005: all messages get a number in one order."""
+"""Step 0005: all messages get a sequence number."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,19 +12,19 @@ BEGIN = datetime(2015, 5, 5, tzinfo=UTC)
 
 
 def number_all(db: Database, options: Options | None = None) -> str:
-    """Apply step 0005, and those before it; returns what it says about numbers."""
+    """Apply the steps up to 0005; return the part of the report that is about sequence numbers."""
     return runner.up(db, "0005", options)[-1].report.split("; ")[-1]
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten documents are a batch, so that a few are several."""
-    for name in ("SMALLEST", "FIRST", "LARGEST"):
+    """Limit batches to ten documents."""
+    for name in ("MIN_SIZE", "FIRST_SIZE", "MAX_SIZE"):
         monkeypatch.setattr(throttle, name, 10)
 
 
 def insert_old_messages(db: Database, count: int) -> list[object]:
-    """Store messages of the second shape, in no order; returns their ids, the newest first."""
+    """Store messages of version 2 in mixed order; return their ids, newest first."""
     documents = [
         {"_id": ObjectId(), "text": "x", "created_at": BEGIN + timedelta(hours=number)} for number in range(count)
     ]
@@ -44,14 +44,14 @@ def test_old_messages_count_down_from_zero(db: Database, count: int) -> None:
     assert numbers(db) == [(id, -place) for place, id in enumerate(ids)]
 
 
-def test_one_without_a_time_or_with_another_kind_of_id_comes_last(db: Database) -> None:
+def test_messages_without_a_time_come_last(db: Database) -> None:
     ids = insert_old_messages(db, 3)
     db.messages.insert_many([{"_id": "a string", "text": "x"}, {"_id": 7, "text": "x"}])
     number_all(db)
     assert numbers(db) == [(id, -place) for place, id in enumerate([*ids, "a string", 7])]
 
 
-def test_interrupted_in_the_middle_it_goes_on_where_it_was(db: Database) -> None:
+def test_an_interrupted_run_is_resumed(db: Database) -> None:
     ids = insert_old_messages(db, 25)
 
     def interrupt(step: str, done: int, total: int) -> None:
@@ -64,14 +64,14 @@ def test_interrupted_in_the_middle_it_goes_on_where_it_was(db: Database) -> None
     assert numbers(db) == [(id, -place) for place, id in enumerate(ids)]
 
 
-def test_a_message_that_has_its_number_keeps_it(db: Database) -> None:
+def test_an_existing_number_is_not_changed(db: Database) -> None:
     ids = insert_old_messages(db, 5)
     db.messages.insert_one({"_id": "new", "text": "x", "created_at": BEGIN, "seq": 1})
     number_all(db)
     assert numbers(db) == [("new", 1), *((id, -place) for place, id in enumerate(ids))]
 
 
-def test_a_number_belongs_to_one_message(migrated: Database) -> None:
+def test_numbers_are_unique(migrated: Database) -> None:
     migrated.messages.insert_one({"text": "x", "seq": 1})
     with pytest.raises(Exception, match="duplicate key"):
         migrated.messages.insert_one({"text": "y", "seq": 1})

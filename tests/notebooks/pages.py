@@ -1,4 +1,4 @@
-"""Read the report as a browser would."""
+"""Parse the report's HTML."""
 
 from html.parser import HTMLParser
 

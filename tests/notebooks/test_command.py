@@ -1,4 +1,4 @@
-"""The command `python -m notebooks`, on real notebooks."""
+"""The command `python -m notebooks`, with real notebooks."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Running notebooks: what is kept, and that one that fails keeps no other from running."""
+"""Executing notebooks: their outputs and errors; a failure does not prevent the others from running."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +53,7 @@ def databases(mongodb_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
 def executed(
     mongodb_uri: str, databases: MongoClient[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> list[Executed]:
-    """All of the notebooks above, run once; several tests look at them."""
+    """The notebooks above, executed once for all tests of this module."""
     directory = tmp_path_factory.mktemp("notebooks")
     for name, cells in NOTEBOOKS.items():
         nbformat.write(new_notebook(cells=cells), directory / f"{name}.ipynb")
@@ -87,7 +87,7 @@ def test_the_next_one_runs_all_the_same_and_its_outputs_are_kept(executed: list[
     assert printed(executed[2]).startswith("the service says Hello")
 
 
-def test_findings_and_charts_are_gathered_for_the_front(executed: list[Executed]) -> None:
+def test_headlines_and_charts_are_collected_for_the_summary(executed: list[Executed]) -> None:
     assert executed[2].headlines() == [{"question": "Does it answer?", "answer": "Yes, at once."}]
     assert [len(each.front_charts()) for each in executed] == [0, 0, 1]
 

@@ -1,4 +1,4 @@
-"""The report: one page that needs no other, with what was found at its front."""
+"""The report: a self-contained page that begins with a summary."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ MACHINE = {"processor": "Abacus", "cores": 2, "memory_gib": 0.5, "system": "Linu
 
 
 def shown(data: dict[str, Any], *tags: str) -> nbformat.NotebookNode:
-    """A cell that has shown `data`."""
+    """A cell whose output is `data`."""
     return new_code_cell("it", outputs=[new_output("display_data", data)], metadata={"tags": list(tags)})
 
 
@@ -26,7 +26,7 @@ def executed(*cells: nbformat.NotebookNode, failure: str | None = None) -> Execu
 
 
 def page(tmp_path: Path, *notebooks: Executed) -> Page:
-    """The report on `notebooks`, as a browser reads it."""
+    """Write the report on `notebooks`, and parse it."""
     path = tmp_path / "new" / "index.html"
     report.write(list(notebooks), MACHINE, "c0ffee", path)
     return Page(path.read_text())

@@ -1,4 +1,4 @@
-"""The notebooks as they are kept: a story in short cells, without outputs, checked by its own asserts."""
+"""Rules for the notebooks' sources: short cells, no outputs, no definitions, and at least one assert."""
 
 import ast
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_cells_are_short(notebook: nbformat.NotebookNode) -> None:
 
 
 def test_it_defines_nothing(notebook: nbformat.NotebookNode) -> None:
-    """What needs a name, and a test, belongs into the code."""
+    """Functions and classes belong in modules, where they are tested."""
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     assert [node for node in statements(notebook) if isinstance(node, definitions)] == []
 

@@ -1,25 +1,29 @@
 """Which of a backend engineer's words each stack is counted to."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from profiles import stacks
 
+ROOT = Path(__file__).parents[2]
+
 # Frames as py-spy prints them, innermost last; one without an outer frame stands for itself.
 CATEGORY_OF = {
     "Cursor._refresh (pymongo/synchronous/cursor.py:1044)": "driver",
     "AgnosticBaseCursor.to_list (motor/core.py:1577)": "driver",
     "ObjectId.__str__ (bson/objectid.py:234)": "driver",
-    "Store.newest (server/store.py:49)": "driver",
+    "Store.before (server/store.py:49)": "driver",
     "_WorkItem.run (concurrent/futures/thread.py:58)": "driver",
     "dumps (json/__init__.py:238)": "JSON",
     "BaseModel.model_validate (pydantic/main.py:716)": "JSON",
     "encode (server/api/wire.py:13)": "JSON",
     "body (server/api/parsing.py:30)": "JSON",
-    "Ttl.newest (server/recent.py:45)": "cache",
+    "TtlCache.recent (server/recent.py:45)": "cache",
     "Timeline.catch_up (server/timeline.py:119)": "cache",
-    "Admission.admit_write (server/admission.py:25)": "rate limit",
+    "Admission.admit (server/admission.py:25)": "rate limit",
     "MovingWindowRateLimiter.hit (limits/aio/strategies.py:92)": "rate limit",
     "Metrics.answered (server/telemetry.py:80)": "telemetry",
     "Histogram.observe (prometheus_client/metrics.py:664)": "telemetry",
@@ -41,10 +45,10 @@ CATEGORY_OF = {
     "Command.main (click/core.py:1560)": "other",
     "_run_code (<frozen runpy>:88)": "other",
     # The innermost frame that says something decides, whoever called it …
-    "MessageList.get (server/api/handlers.py:50);Store.newest (server/store.py:49)": "driver",
-    "Store.newest (server/store.py:49);BaseEventLoop.run_in_executor (asyncio/base_events.py:829)": "event loop",
+    "MessageList.get (server/api/handlers.py:50);Store.before (server/store.py:49)": "driver",
+    "Store.before (server/store.py:49);BaseEventLoop.run_in_executor (asyncio/base_events.py:829)": "event loop",
     # … and one that says nothing is passed over.
-    "Store.newest (server/store.py:49);parse (re/__init__.py:190);_compile (re/_parser.py:12)": "driver",
+    "Store.before (server/store.py:49);parse (re/__init__.py:190);_compile (re/_parser.py:12)": "driver",
     "BaseEventLoop._run_once (asyncio/base_events.py:1922);heappop (heapq.py:1)": "event loop",
     # A function's name, or a folder that only sounds alike, decides nothing.
     "pymongo/ (threading.py:1)": "other",
@@ -60,6 +64,23 @@ def test_the_category_of_a_stack(stack: str, category: str) -> None:
 
 def test_every_category_is_in_the_table_above() -> None:
     assert set(CATEGORY_OF.values()) == set(stacks.ORDER)
+
+
+def functions_in(file: Path) -> set[str]:
+    """The functions and methods of a module, as py-spy names them on Python 3.11 and newer."""
+    body = ast.parse(file.read_text()).body
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
+    functions = [("", node) for node in body] + [(f"{each.name}.", node) for each in classes for node in each.body]
+    return {
+        prefix + node.name for prefix, node in functions if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_the_functions_of_ours_in_the_table_above_are_there() -> None:
+    frames = {frame for stack in CATEGORY_OF for frame in stack.split(";") if "(server/" in frame}
+    named = [(found[1], found[2]) for frame in frames if (found := re.match(r"(\S+) \((server/\S+):\d+\)", frame))]
+    assert len(named) == len(frames) > 5
+    assert [each for each in named if each[0] not in functions_in(ROOT / each[1])] == []
 
 
 def test_a_recording_is_a_row_for_each_stack(tmp_path: Path) -> None:

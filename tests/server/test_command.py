@@ -3,6 +3,8 @@
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -110,9 +112,19 @@ def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 # Its life and its end.
 
 
-def test_ready_is_one_line_and_the_address_in_it_answers(server: Server) -> None:
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-    assert requests.get(f"{server.url}/readyz").status_code == 200
+def test_ready_is_one_line_and_the_address_in_it_answers(mongodb_uri: str, migrated: Database) -> None:
+    place = ["--mongodb-uri", mongodb_uri, "--database", migrated.name, "--until-stdin-closes", "on"]
+    command = [sys.executable, "-m", "server", "--port", "0", *place]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready = re.fullmatch(r"listening on (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
+            assert ready is not None
+            assert requests.get(f"{ready[1]}/readyz").status_code == 200
+            rest, _ = process.communicate(timeout=20)  # closes its standard input
+        finally:
+            process.kill()
+    assert (rest, process.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

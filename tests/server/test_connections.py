@@ -256,6 +256,8 @@ async def test_who_goes_away_before_the_answer_is_forgotten_when_it_comes(
     await until(lambda: len(ours.answers) == 1)
     writing.transport.abort()
     ours.may.set()
+    await until(ours.answers[0].done)
+    assert ours.answers[0].exception() is None
     await until(lambda: not server.connections)
     assert not caplog.records
 

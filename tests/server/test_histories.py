@@ -6,7 +6,7 @@ A checker that finds nothing proves nothing until it has found something: so bug
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -15,14 +15,14 @@ import pytest
 import requests
 
 from migrations.runner import Database
+from practice.histories import Read, Wrote, violations
 from server import tasks
 from server.messages import Entry, Message, MessageService, NewMessage, Page, Write
-from server.recent import TailCache
+from server.recent import FRESH_SECONDS, TailCache
 from server.store import Store
 from server.timeline import Timeline
 from server.writer import GroupCommit
 from tests.conftest import StartServer
-from tests.server.histories import Read, Wrote, violations
 
 WORKERS = 3
 CLIENTS = 6
@@ -30,32 +30,41 @@ SECONDS = 2.5  # longer than anything may be stale
 LIMIT = 10
 
 
-def stored(db: Database) -> dict[int, str]:
-    return {each["seq"]: each["text"] for each in db.messages.find({"void": None})}
+def stored(db: Database) -> dict[str, int]:
+    return {each["text"]: each["seq"] for each in db.messages.find({"void": None})}
+
+
+def kinds(writes: Iterable[Wrote], reads: Iterable[Read], stored: Collection[str]) -> set[str]:
+    return {each.kind for each in violations(writes, reads, stored, fresh_seconds=FRESH_SECONDS)}
+
+
+def with_the_unacknowledged(writes: Iterable[Wrote], stored: dict[str, int]) -> list[Wrote]:
+    return [*(Wrote(text, number=number) for text, number in stored.items()), *writes]
 
 
 # The checker itself, on histories written by hand.
 
-STORED = {1: "a", 2: "b", 4: "d"}
+STORED = [Wrote("a", number=1), Wrote("b", number=2), Wrote("d", number=4)]
 
 
 @pytest.mark.parametrize(
     ("wrote", "read", "found"),
     [
-        pytest.param([], Read(0, 0, 3, ((4, "d"), (2, "b"), (1, "a"))), set(), id="all is well"),
-        pytest.param([], Read(0, 0, 2, ((4, "d"), (2, "b"))), set(), id="a limit is no hole"),
-        pytest.param([], Read(0, 0, 3, ((2, "b"), (1, "a"))), set(), id="a little behind"),
-        pytest.param([Wrote(0, 3, "c")], Read(0, 0, 1, ()), {"lost"}, id="lost"),
-        pytest.param([], Read(0, 0, 1, ((5, "e"),)), {"phantom", "hole"}, id="phantom"),
-        pytest.param([], Read(0, 0, 3, ((4, "d"), (1, "a"))), {"hole"}, id="hole"),
-        pytest.param([], Read(0, 0, 2, ((2, "b"), (4, "d"))), {"disorder", "hole"}, id="disorder"),
-        pytest.param([], Read(0, 4, 3, ((2, "b"), (1, "a"))), {"own write"}, id="own write"),
-        pytest.param([Wrote(1, 4, "d")], Read(2.5, 0, 3, ((2, "b"), (1, "a"))), {"stale"}, id="stale"),
-        pytest.param([Wrote(1, 4, "d")], Read(1.5, 0, 3, ((2, "b"), (1, "a"))), set(), id="not stale yet"),
+        pytest.param([], Read(0, 3, ("d", "b", "a")), set(), id="all is well"),
+        pytest.param([], Read(0, 2, ("d", "b")), set(), id="a limit is no hole"),
+        pytest.param([], Read(0, 3, ("b", "a")), set(), id="a little behind"),
+        pytest.param([Wrote("c", 0, 0, 3)], Read(0, 1, ()), {"lost"}, id="lost"),
+        pytest.param([], Read(0, 1, ("e",)), {"phantom"}, id="phantom"),
+        pytest.param([], Read(0, 3, ("d", "a")), {"hole"}, id="hole"),
+        pytest.param([], Read(0, 3, ("b", "d", "a")), {"disorder"}, id="disorder"),
+        pytest.param([], Read(0, 4, ("d", "b", "b", "a")), {"double"}, id="double"),
+        pytest.param([], Read(0, 3, ("b", "a"), seen=4), {"own write"}, id="own write"),
+        pytest.param([Wrote("d", 0, 1, 4)], Read(2.5, 3, ("b", "a")), {"stale"}, id="stale"),
+        pytest.param([Wrote("d", 0, 1, 4)], Read(1.5, 3, ("b", "a")), set(), id="not stale yet"),
     ],
 )
 def test_the_checker_knows_what_is_wrong(wrote: list[Wrote], read: Read, found: set[str]) -> None:
-    assert violations(wrote, [read], STORED) == found
+    assert kinds([*STORED, *wrote], [read], {"a", "b", "d"}) == found
 
 
 # The service.
@@ -78,13 +87,14 @@ def test_clients_of_three_workers_see_what_they_were_promised(
                 url = f"{dice.choice(servers).url}/messages"
                 token = {"Lab-Seen": str(seen)}
                 if dice.random() < 0.4:
-                    answer = session.post(url, json={"text": f"{number} {time.monotonic()}"})
-                    writes.append(Wrote(time.monotonic(), answer.json()["seq"], answer.json()["text"]))
+                    begin = time.monotonic()
+                    answer = session.post(url, json={"text": f"{number} {begin}"})
+                    writes.append(Wrote(answer.json()["text"], begin, time.monotonic(), answer.json()["seq"]))
                 else:
                     begin = time.monotonic()
                     answer = session.get(url, params={"limit": LIMIT}, headers=token)
-                    shown = tuple((each["seq"], each["text"]) for each in answer.json()["messages"])
-                    reads.append(Read(begin, seen, LIMIT, shown))
+                    shown = tuple(each["text"] for each in answer.json()["messages"])
+                    reads.append(Read(begin, LIMIT, shown, seen))
                 seen = max(seen, int(answer.headers["Lab-Seen"]))
 
     with ThreadPoolExecutor(CLIENTS) as threads:
@@ -92,7 +102,8 @@ def test_clients_of_three_workers_see_what_they_were_promised(
             done.result()
     assert len(writes) > CLIENTS
     assert len(reads) > CLIENTS
-    assert violations(writes, reads, stored(migrated)) == set()
+    in_the_end = stored(migrated)
+    assert kinds(with_the_unacknowledged(writes, in_the_end), reads, in_the_end) == set()
 
 
 # Planted bugs: the same parts in this process, one of them broken.
@@ -177,14 +188,14 @@ class GapIgnored(TailCache):
 
 
 class Forgets(GroupCommit):
-    """Acknowledges every twentieth message without having stored it."""
+    """Acknowledges every fifth message without having stored it."""
 
     count = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
         message, replayed = await super().add(write, known_complete)
         self.count += 1
-        if self.count % 20 == 0:
+        if self.count % 5 == 0:
             store: Any = self._messages
             await store._messages.update_one({"seq": message.seq}, {"$set": {"void": True}})
         return message, replayed
@@ -218,40 +229,42 @@ async def talk(services: list[MessageService], number: int, writes: list[Wrote],
     while time.monotonic() < ends:
         service = dice.choice(services)
         if dice.random() < 0.4:
-            message, _ = await service.post(NewMessage(text=f"{number} {time.monotonic()}"))
-            writes.append(Wrote(time.monotonic(), message.seq or 0, message.text))
+            begin = time.monotonic()
+            message, _ = await service.post(NewMessage(text=f"{number} {begin}"))
+            writes.append(Wrote(message.text, begin, time.monotonic(), message.seq))
             seen = max(seen, message.seq or 0)
         else:
             begin = time.monotonic()
             page = await service.recent(LIMIT, seen)
-            shown = tuple((each.seq or 0, each.text) for each in page.messages)
-            reads.append(Read(begin, seen, LIMIT, shown))
+            shown = tuple(each.text for each in page.messages)
+            reads.append(Read(begin, LIMIT, shown, seen))
             seen = max(seen, page.up_to)
         await asyncio.sleep(0.001)
 
 
-BUGS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "none": ({}, set()),
-    "skipped invalidation": ({"cache": Untold}, {"own write"}),
-    "fill installed late": ({"cache": LateFill}, {"hole"}),
-    "dropped change-stream event": ({"cache": DroppedEvent}, {"hole"}),
-    "token ignored": ({"cache": TokenIgnored}, {"own write"}),
-    "silent stream trusted": ({"cache": NeverDoubts}, {"stale"}),
-    "gap ignored": ({"cache": GapIgnored}, {"hole"}),
-    "acknowledged, not stored": ({"writer": Forgets}, {"lost"}),
+# What each breaks for certain, and what may come of it besides, by chance.
+BUGS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
+    "none": ({}, set(), set()),
+    "skipped invalidation": ({"cache": Untold}, {"own write"}, {"stale"}),
+    "fill installed late": ({"cache": LateFill}, {"hole"}, {"own write", "stale"}),
+    "dropped change-stream event": ({"cache": DroppedEvent}, {"hole"}, {"own write", "stale"}),
+    "token ignored": ({"cache": TokenIgnored}, {"own write"}, set()),
+    "silent stream trusted": ({"cache": NeverDoubts}, {"stale"}, {"own write"}),
+    "gap ignored": ({"cache": GapIgnored}, {"hole"}, {"own write", "stale"}),
+    "acknowledged, not stored": ({"writer": Forgets}, {"lost"}, {"phantom", "hole"}),
 }
 
 
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.asyncio
-async def test_the_checker_finds_what_is_planted_and_nothing_else(
+async def test_the_checker_finds_what_is_planted_and_nothing_that_does_not_come_of_it(
     mongodb_uri: str, migrated: Database, bug: str
 ) -> None:
-    parts, expected = BUGS[bug]
+    parts, certain, possible = BUGS[bug]
     writes: list[Wrote] = []
     reads: list[Read] = []
     async with services(mongodb_uri, migrated.name, **parts) as built:
         await asyncio.gather(*(talk(built, number, writes, reads) for number in range(CLIENTS)))
-    found = violations(writes, reads, stored(migrated))
-    assert found >= expected
-    assert bool(found) == bool(expected)
+    in_the_end = stored(migrated)
+    found = kinds(with_the_unacknowledged(writes, in_the_end), reads, in_the_end)
+    assert certain <= found <= certain | possible

@@ -1,1 +1,1 @@
-"""Slack commands and mentions."""
+"""The Slack integration: the command `/msg`, and mentions of the app."""

@@ -1,7 +1,7 @@
-"""Messages as Slack shows them: Block Kit, and a text for where there are no blocks, such as a notification.
+"""Format results for Slack: Block Kit, with a plain text as fallback for notifications.
 
-Everything that people wrote is escaped, so that it can mention nobody and link to nothing. Who wrote a
-message stands in a block of its own, which no text can imitate.
+User content is escaped, so that it cannot contain mentions or links. The author of a message is in a block of its own,
+so that a message's text cannot forge it.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from server.messages import Message
 
 MAX_BLOCKS = 50
 MAX_SECTION = 3000
-# Slack takes no message that is much longer altogether.
+# Slack rejects messages whose total length is much larger.
 MAX_TOTAL = 12_000
-# Each message takes two blocks; two are kept for what is said around them.
+# Each message takes two blocks; two are reserved for the heading and the note.
 MAX_MESSAGES = (MAX_BLOCKS - 2) // 2
 MAX_QUOTE = 60
 MAX_AUTHOR = 80
@@ -25,50 +25,50 @@ INVISIBLE = {chr(code): "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr
 Block = dict[str, Any]
 
 
-def escape(text: str, room: int = MAX_SECTION) -> str:
-    """`text` for Slack to show as it is, in no more than `room` characters; what is cut off becomes "…"."""
+def escape(text: str, max_length: int = MAX_SECTION) -> str:
+    """Escape `text` so that Slack shows it literally; truncate the result to `max_length` characters, with "…"."""
     pieces = [ESCAPES.get(each) or INVISIBLE.get(each) or each for each in text]
-    # Characters that UTF-16 needs two units for count twice, in case Slack counts so.
+    # Characters outside the BMP count twice, in case Slack counts UTF-16 code units.
     sizes = [len(piece) + (piece > "\uffff") for piece in pieces]
-    if sum(sizes) <= room:
+    if sum(sizes) <= max_length:
         return "".join(pieces)
-    kept, left = 0, room - 1
-    while sizes[kept] <= left:
-        left -= sizes[kept]
-        kept += 1
-    return "".join(pieces[:kept]) + "…"
+    count, remaining = 0, max_length - 1
+    while sizes[count] <= remaining:
+        remaining -= sizes[count]
+        count += 1
+    return "".join(pieces[:count]) + "…"
 
 
-def said(text: str) -> dict[str, Any]:
-    """A plain answer."""
+def plain(text: str) -> dict[str, Any]:
+    """A Slack message with a plain text."""
     return {"text": escape(text)}
 
 
-def listed(heading: str, messages: Sequence[Message], note: str = "") -> dict[str, Any]:
-    """The `messages` (newest first, as they come from the service) with the newest at the bottom, as in a chat."""
+def message_list(heading: str, messages: Sequence[Message], note: str = "") -> dict[str, Any]:
+    """A Slack message that lists up to MAX_MESSAGES `messages`, given newest first, with the newest at the bottom."""
     shown = sorted(messages[:MAX_MESSAGES], key=lambda message: message.seq or 0)
     by_id = {message.id: message for message in shown}
-    room = min(MAX_SECTION, MAX_TOTAL // max(1, len(shown)))
+    max_length = min(MAX_SECTION, MAX_TOTAL // max(1, len(shown)))
     blocks = [_section(escape(heading))]
     for message in shown:
-        blocks += [_context(_whose(message, by_id)), _section(escape(message.text, room))]
+        blocks += [_context(_byline(message, by_id)), _section(escape(message.text, max_length))]
     if note:
         blocks.append(_context(escape(note)))
     lines = [f"{message.author}: {message.text}" for message in shown]
     return {"text": "\n".join(escape(line, MAX_LINE) for line in [heading, *lines]), "blocks": blocks}
 
 
-def _whose(message: Message, by_id: dict[str, Message]) -> str:
-    """Who wrote a message, when, what it answers, and its id to reply to."""
+def _byline(message: Message, by_id: dict[str, Message]) -> str:
+    """The author, time, id and parent of a message."""
     utc = message.created_at.astimezone(UTC)
-    # Slack shows this in the time zone of whoever looks at it.
+    # Slack shows this in the time zone of the reader.
     time = f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"
     parts = [escape(message.author, MAX_AUTHOR), time, f"`{message.id}`"]
     if message.reply_to is None:
         return " · ".join(parts)
-    answered = by_id.get(message.reply_to)
-    what = f"`{message.reply_to}`" if answered is None else _quote(answered)
-    return f"↳ {' · '.join(parts)} · in reply to {what}"
+    parent = by_id.get(message.reply_to)
+    quoted = f"`{message.reply_to}`" if parent is None else _quote(parent)
+    return f"↳ {' · '.join(parts)} · in reply to {quoted}"
 
 
 def _quote(message: Message) -> str:
@@ -76,7 +76,7 @@ def _quote(message: Message) -> str:
 
 
 def _section(text: str) -> Block:
-    # "verbatim" keeps Slack from looking for names and links of its own accord.
+    # "verbatim" disables Slack's detection of names and links.
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 

@@ -1,4 +1,4 @@
-"""The command `/msg`: from its words to the service, and back to what Slack shows."""
+"""The slash command `/msg`: parse it, call the service, and format the result for Slack."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -20,23 +20,23 @@ HELP = """\
 /msg help"""
 
 
-class Misunderstood(Exception):
-    """The words are no command. The text says what to write."""
+class InvalidCommand(Exception):
+    """The command cannot be parsed. The text says how to write it."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What `author` wrote after `/msg`. `once` is the same if Slack, or somebody else, sends it again."""
+    """A command: the `text` after `/msg`. `dedupe` is the idempotency key, the same if the request is repeated."""
 
-    words: str
+    text: str
     author: str
     user_id: str
-    once: str
+    dedupe: str
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The collaborators of a command. `zone` gives the time zone of a user id, or None if it is unknown."""
+    """The dependencies of a command. `zone` returns the time zone of a user id, or None if it is unknown."""
 
     service: MessageService
     admission: Admission
@@ -44,13 +44,13 @@ class CommandContext:
 
 
 def unescaped(text: str) -> str:
-    """`text` from Slack, as it was typed: Slack escapes three characters in all it passes on."""
+    """Undo Slack's escaping of `&`, `<` and `>` in `text`."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-async def obey(command: Command, context: CommandContext) -> dict[str, Any]:
-    """Do what `command` says; returns what Slack is to show. Safe to repeat. Raises `StoreUnavailable`."""
-    verb, rest = _split(command.words)
+async def run_command(command: Command, context: CommandContext) -> dict[str, Any]:
+    """Run a command and return the Slack message with its result. Safe to repeat. Raises `StoreUnavailable`."""
+    verb, rest = _split(command.text)
     try:
         match verb.lower():
             case "send":
@@ -63,47 +63,47 @@ async def obey(command: Command, context: CommandContext) -> dict[str, Any]:
             case "since":
                 return await _since(command, context, rest)
             case "" | "help":
-                return blocks.said(HELP)
+                return blocks.plain(HELP)
             case _:
-                raise Misunderstood(f"There is no command “{verb}”. These there are:\n{HELP}")
+                raise InvalidCommand(f"There is no command “{verb}”. The commands are:\n{HELP}")
     except StoreUnavailable:
         raise
-    except (Misunderstood, MessageError) as error:
-        return blocks.said(str(error))
+    except (InvalidCommand, MessageError) as error:
+        return blocks.plain(str(error))
 
 
-def given_up(error: StoreUnavailable) -> dict[str, Any]:
-    """What to show when the database stayed away."""
-    return blocks.said(
-        f"The database does not answer ({error}). What you sent may not be stored: "
-        "look at /msg list before you send it again."
+def unavailable(error: StoreUnavailable) -> dict[str, Any]:
+    """The Slack message for a command that failed because the database was unavailable."""
+    return blocks.plain(
+        f"The database does not answer ({error}). Your message may not be stored: "
+        "see /msg list before you send it again."
     )
 
 
 async def _post(command: Command, context: CommandContext, text: str, reply_to: str | None = None) -> dict[str, Any]:
     if not text:
-        raise Misunderstood(f"There is no text. Write one of these:\n{HELP}")
+        raise InvalidCommand(f"The text is missing. Write one of these:\n{HELP}")
     given = {"text": text, "author": command.author, "reply_to": reply_to}
     new = validated(NewMessage, given, "the message")
     context.admission.admit("slack", is_write=True)
-    message, _ = await context.service.post(new, "slack", command.once)
-    return blocks.listed("Stored:", [message])
+    message, _ = await context.service.post(new, "slack", command.dedupe)
+    return blocks.message_list("Stored:", [message])
 
 
-async def _list(context: CommandContext, words: str) -> dict[str, Any]:
-    if not re.fullmatch("[1-9][0-9]{0,3}", words or str(DEFAULT_LISTED)):
-        raise Misunderstood(f"“{words}” is not a number of messages: write one such as /msg list 5")
-    wanted = int(words or DEFAULT_LISTED)
+async def _list(context: CommandContext, text: str) -> dict[str, Any]:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text or str(DEFAULT_LISTED)):
+        raise InvalidCommand(f"“{text}” is not a number of messages: write one such as /msg list 5")
+    wanted = int(text or DEFAULT_LISTED)
     page = await context.service.recent(min(wanted, blocks.MAX_MESSAGES))
     return _page(page, "The newest messages:", "There are no messages yet.", wanted)
 
 
-async def _since(command: Command, context: CommandContext, words: str) -> dict[str, Any]:
+async def _since(command: Command, context: CommandContext, text: str) -> dict[str, Any]:
     zone = await context.zone(command.user_id)
     try:
-        since = times.parse(words, datetime.now(zone or UTC))
+        since = times.parse(text, datetime.now(zone or UTC))
     except ValueError as error:
-        raise Misunderstood(str(error)) from error
+        raise InvalidCommand(str(error)) from error
     page = await context.service.since(since.astimezone(UTC), blocks.MAX_MESSAGES)
     read_as = f"{since:%Y-%m-%d %H:%M} {zone or since.tzinfo}"
     return _page(page, f"Messages since {read_as}:", f"There are no messages since {read_as}.")
@@ -111,21 +111,21 @@ async def _since(command: Command, context: CommandContext, words: str) -> dict[
 
 def _page(page: Page, heading: str, nothing: str, wanted: int = blocks.MAX_BLOCKS) -> dict[str, Any]:
     if not page.messages:
-        return blocks.said(nothing)
-    cut = page.next is not None and wanted > len(page.messages)
-    return blocks.listed(
-        heading, page.messages, "There are older ones, which are too many to show here." if cut else ""
+        return blocks.plain(nothing)
+    is_truncated = page.next is not None and wanted > len(page.messages)
+    return blocks.message_list(
+        heading, page.messages, "There are older messages, which are too many to show here." if is_truncated else ""
     )
 
 
-def _split(words: str) -> tuple[str, str]:
-    """The first word, and the rest, which is kept as it is but for the space around it."""
-    first, *rest = words.split(maxsplit=1) or [""]
+def _split(text: str) -> tuple[str, str]:
+    """The first word, and the rest, stripped."""
+    first, *rest = text.split(maxsplit=1) or [""]
     return first, rest[0] if rest else ""
 
 
 def _id(word: str) -> str:
     id = word.strip("`")
     if not re.fullmatch(ID_PATTERN, id):
-        raise Misunderstood(f"“{word}” is not the id of a message: copy its 24 hex digits, as /msg list shows them")
+        raise InvalidCommand(f"“{word}” is not the id of a message: copy its 24 hex digits, as /msg list shows them")
     return id

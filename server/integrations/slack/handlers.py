@@ -1,4 +1,4 @@
-"""Where Slack calls. It waits three seconds and no longer, so what takes longer goes on in the background."""
+"""The webhooks of Slack. It waits three seconds for a response, so slower work continues in the background."""
 
 import asyncio
 import logging
@@ -13,19 +13,19 @@ from server.api.exchange import Dependencies
 from server.api.parsing import FORM
 from server.api.problems import BadRequest
 from server.integrations.background import Background
-from server.integrations.slack.commands import Command, CommandContext, given_up, obey, unescaped
+from server.integrations.slack.commands import Command, CommandContext, run_command, unavailable, unescaped
 from server.integrations.slack.models import CommandForm, EventModel
 from server.integrations.slack.slack import Slack
 from server.messages import Invalid, KeyReused, NewMessage, StoreUnavailable
 from server.validation import validated
 
-# Slack waits three seconds, its network included.
+# Slack waits three seconds, network time included.
 ACKNOWLEDGE_SECONDS = 2.0
 MENTION = re.compile(r"\s*<@([A-Z0-9]+)(?:\|[^>]*)?>\s*")
 
 
-class FromSlack(Handler):
-    """What all requests from Slack have in common: its signature."""
+class SlackHandler(Handler):
+    """The base class of the webhooks: checks Slack's signature."""
 
     public = True
 
@@ -40,23 +40,23 @@ class FromSlack(Handler):
         timestamp, signature = headers.get("X-Slack-Request-Timestamp"), headers.get("X-Slack-Signature")
         if not self.slack.is_authentic(self.request.body, timestamp, signature):
             raise BadRequest(
-                "this is not signed by Slack within the last five minutes: compare LAB_SLACK_SIGNING_SECRET "
-                "with the app's page at Slack, and the clock of this machine with a good one",
+                "the request has no valid signature of Slack from the last five minutes: "
+                "compare LAB_SLACK_SIGNING_SECRET with the app's page at Slack, and check the clock of this machine",
                 status=HTTPStatus.UNAUTHORIZED,
                 headers={"WWW-Authenticate": "X-Slack-Signature"},
             )
-        parsing.expect_type(headers.get("Content-Type", ""), self.takes)
+        parsing.expect_type(headers.get("Content-Type", ""), self.media_type)
 
     def acknowledge(self) -> None:
-        """Tell Slack that this has arrived. It shows nothing for it."""
+        """Acknowledge the request with an empty body, for which Slack shows nothing."""
         self.set_header("Content-Type", "text/plain")
         self.finish()
 
 
-class Commands(FromSlack):
-    """`POST /integrations/slack/commands`: `/msg` and what follows it."""
+class Commands(SlackHandler):
+    """`POST /integrations/slack/commands`: the slash command `/msg`."""
 
-    takes = FORM
+    media_type = FORM
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
         super().initialize(dependencies, route, **collaborators)
@@ -68,33 +68,35 @@ class Commands(FromSlack):
             self.acknowledge()
             return
         form = validated(CommandForm, fields, "the command")
-        if form.response_url and not self.slack.may_answer(form.response_url):
-            raise Invalid("response_url is not Slack's", (("response_url", "begin with https://hooks.slack.com/"),))
-        # Slack sends a command once. If it comes again, somebody has recorded it.
-        once = form.trigger_id or self.request.headers["X-Slack-Signature"]
+        if form.response_url and not self.slack.is_response_url(form.response_url):
+            raise Invalid(
+                "response_url is not a URL of Slack", (("response_url", "begin with https://hooks.slack.com/"),)
+            )
+        # Slack does not retry commands; a repeated one is a replay of a recorded request.
+        dedupe = form.trigger_id or self.request.headers["X-Slack-Signature"]
         command = Command(
-            unescaped(form.text), form.user_name.strip() or form.user_id, form.user_id, f"slack:command:{once}"
+            unescaped(form.text), form.user_name.strip() or form.user_id, form.user_id, f"slack:command:{dedupe}"
         )
         context = CommandContext(self.service, self.admission, self.slack.zone)
-        work = self.background.start(self.background.patiently(lambda: obey(command, context)))
+        work = self.background.start(self.background.retrying(lambda: run_command(command, context)))
         await asyncio.wait({work}, timeout=ACKNOWLEDGE_SECONDS)
         self.acknowledge()
         if form.response_url:
-            self.background.start(self._answer(form.response_url, work))
+            self.background.start(self._respond(form.response_url, work))
 
-    async def _answer(self, response_url: str, work: asyncio.Task[dict[str, Any]]) -> None:
+    async def _respond(self, response_url: str, work: asyncio.Task[dict[str, Any]]) -> None:
         try:
             message = await work
         except StoreUnavailable as error:
-            message = given_up(error)
-        await self.slack.answer(response_url, message)
+            message = unavailable(error)
+        await self.slack.respond(response_url, message)
 
 
-class Events(FromSlack):
-    """`POST /integrations/slack/events`: somebody mentions the app.
+class Events(SlackHandler):
+    """`POST /integrations/slack/events`: a mention of the app, which is stored as a message.
 
-    What could not be stored at once is refused, and Slack sends it again. Only if MongoDB leaves us
-    waiting is it acknowledged first and stored afterwards.
+    If storing it fails, the response is an error, and Slack retries the event. If storing takes longer than
+    ACKNOWLEDGE_SECONDS, the event is acknowledged and stored in the background.
     """
 
     async def post(self) -> None:
@@ -104,7 +106,7 @@ class Events(FromSlack):
             self.send({"challenge": outer.challenge})
             return
         try:
-            new = _mention(outer)
+            new = _mentioning_message(outer)
         except Invalid as error:
             raise BadRequest(str(error), error.errors, headers={"X-Slack-No-Retry": "1"}) from error
         if new is not None:
@@ -121,7 +123,7 @@ class Events(FromSlack):
         try:
             message, _ = await self.service.post(new, "slack", f"slack:event:{event_id}")
         except KeyReused:
-            return 0  # the first event with this id is the one that counts
+            return 0  # an event with this id is stored already
         return message.seq or 0
 
     async def _post_later(self, work: "asyncio.Task[int]", new: NewMessage, event_id: str) -> None:
@@ -129,13 +131,13 @@ class Events(FromSlack):
             await work
         except StoreUnavailable:
             try:
-                await self.background.patiently(lambda: self._post(new, event_id))
+                await self.background.retrying(lambda: self._post(new, event_id))
             except StoreUnavailable as error:
-                logging.error("the event %s from Slack was acknowledged and is lost: %s", event_id, error)
+                logging.error("the event %s of Slack was acknowledged but could not be stored: %s", event_id, error)
 
 
-def _mention(outer: EventModel) -> NewMessage | None:
-    """The message in an event, or None: of bots, our own among them, of edits and of other events there is none."""
+def _mentioning_message(outer: EventModel) -> NewMessage | None:
+    """The message in a mention of the app; None for other events, messages of bots and edits. Raises `Invalid`."""
     event = outer.event
     user, text = event.get("user"), event.get("text")
     own = {str(each.get("user_id")) for each in outer.authorizations if each.get("is_bot")}
@@ -144,7 +146,7 @@ def _mention(outer: EventModel) -> NewMessage | None:
     if str(user) in own or any(event.get(mark) for mark in ("bot_id", "bot_profile", "subtype", "edited")):
         return None
     if not outer.event_id or not isinstance(user, str) or not isinstance(text, str):
-        raise Invalid("the mention is not complete", (("event", "give event_id, event.user and event.text"),))
+        raise Invalid("the event is incomplete", (("event", "give event_id, event.user and event.text"),))
     mention = MENTION.match(text)
     if mention and (not own or mention[1] in own):
         text = text[mention.end() :]

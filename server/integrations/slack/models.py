@@ -1,4 +1,4 @@
-"""What Slack sends: validated by these models, and described by them in the schema."""
+"""Models of Slack's requests, for validation and for the schema."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CommandForm(BaseModel):
-    """A slash command. Slack sends more fields than these, and may add others."""
+    """A slash command; other fields that Slack sends are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -18,7 +18,7 @@ class CommandForm(BaseModel):
 
 
 class EventModel(BaseModel):
-    """An outer event, or Slack's question whether this address is ours (`url_verification`)."""
+    """An event's envelope, or the challenge by which Slack verifies the URL (`url_verification`)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -30,6 +30,6 @@ class EventModel(BaseModel):
 
 
 class ChallengeModel(BaseModel):
-    """The answer to `url_verification`."""
+    """The response to `url_verification`."""
 
     challenge: str

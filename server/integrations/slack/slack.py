@@ -1,4 +1,4 @@
-"""What we know of Slack: how it signs, where it takes answers, who its users are. With `slack_sdk`."""
+"""Slack's API, by `slack_sdk`: signatures, response URLs and users' time zones."""
 
 import logging
 import re
@@ -12,18 +12,18 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-# Together with the longest wait for MongoDB these fit into the time that a server takes to stop.
-SECONDS_TO_ASK = 2
-SECONDS_TO_ANSWER = 3
-FROM_SLACK = re.compile(r"https://hooks\.slack\.com/[!-~]*")
-FROM_THIS_MACHINE = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}/[!-~]*")
+# Together with the longest wait for MongoDB, these are less than the time that a server has to stop.
+QUERY_TIMEOUT_SECONDS = 2
+RESPOND_TIMEOUT_SECONDS = 3
+SLACK_URL = re.compile(r"https://hooks\.slack\.com/[!-~]*")
+LOOPBACK_URL = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}/[!-~]*")
 
-# Whatever keeps Slack from being asked or told something.
+# The errors of requests to Slack.
 UNREACHABLE = (SlackClientError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 class Slack:
-    """One Slack app. Without a `bot_token` nothing can be asked about users."""
+    """A Slack app. Without a `bot_token` users' time zones are unknown; `to_this_machine` allows loopback URLs."""
 
     def __init__(
         self,
@@ -42,35 +42,35 @@ class Slack:
         """Whether Slack has signed `body` within the last five minutes."""
         try:
             return self._verifier.is_valid(body, timestamp, signature)
-        except Exception:  # strange times, signatures and bodies make the verifier stumble, each in its own way
+        except Exception:  # the verifier raises various errors for malformed timestamps, signatures and bodies
             return False
 
-    def may_answer(self, response_url: str) -> bool:
-        """Whether answers may be sent to `response_url`. Others could make this service call its neighbours."""
+    def is_response_url(self, response_url: str) -> bool:
+        """Whether results may be sent to this URL. Other URLs would allow server-side request forgery."""
         return bool(
-            FROM_SLACK.fullmatch(response_url) or (self._to_this_machine and FROM_THIS_MACHINE.fullmatch(response_url))
+            SLACK_URL.fullmatch(response_url) or (self._to_this_machine and LOOPBACK_URL.fullmatch(response_url))
         )
 
-    async def answer(self, response_url: str, message: dict[str, Any]) -> None:
-        """Show `message` to whoever gave the command. If Slack does not take it, the log says so."""
-        client = AsyncWebhookClient(response_url, timeout=SECONDS_TO_ANSWER)
-        if FROM_THIS_MACHINE.fullmatch(response_url):
+    async def respond(self, response_url: str, message: dict[str, Any]) -> None:
+        """Send `message` to the user who gave the command. Errors are logged."""
+        client = AsyncWebhookClient(response_url, timeout=RESPOND_TIMEOUT_SECONDS)
+        if LOOPBACK_URL.fullmatch(response_url):
             client.proxy = None
         try:
-            taken = await client.send_dict({"response_type": "ephemeral", **message})
+            response = await client.send_dict({"response_type": "ephemeral", **message})
         except UNREACHABLE as error:
-            logging.warning("an answer did not reach Slack: %s", type(error).__name__)
+            logging.warning("a result could not be sent to Slack: %s", type(error).__name__)
         else:
-            if taken.status_code != 200:
-                logging.warning("Slack did not take an answer: %s %.200s", taken.status_code, taken.body)
+            if response.status_code != 200:
+                logging.warning("Slack rejected a result: %s %.200s", response.status_code, response.body)
 
     async def zone(self, user_id: str) -> tzinfo | None:
-        """The time zone of a user, or None where Slack does not tell."""
+        """The time zone of a user, or None if it is unknown. Errors are logged."""
         if self._bot_token is None:
             return None
-        client = AsyncWebClient(self._bot_token, base_url=f"{self._api_url}/", timeout=SECONDS_TO_ASK)
+        client = AsyncWebClient(self._bot_token, base_url=f"{self._api_url}/", timeout=QUERY_TIMEOUT_SECONDS)
         try:
             return ZoneInfo((await client.users_info(user=user_id))["user"]["tz"])
         except (*UNREACHABLE, LookupError, TypeError, ValueError) as error:
-            logging.warning("Slack does not tell the time zone of a user: %s", type(error).__name__)
+            logging.warning("the time zone of a Slack user is unknown: %s", type(error).__name__)
             return None

@@ -1,8 +1,7 @@
-"""Slack without a public address: Slack's websocket on one side, the service on the other.
+"""A bridge from Slack's Socket Mode to the webhooks, for a service without a public URL.
 
-What comes by the websocket is signed and posted to the service as Slack itself would have done. So
-there is one way in, and this knows nothing of messages. What the service does not take is not
-acknowledged, and Slack sends it again.
+Each request that arrives by the websocket is signed and posted to the service, as Slack would post it to a public URL.
+Requests that the service does not accept are not acknowledged, so Slack retries them.
 """
 
 import asyncio
@@ -23,14 +22,14 @@ from server.integrations.paths import COMMANDS, EVENTS
 
 
 async def bridge(url: str, signing_secret: str, app_token: str, api_url: str, stop: asyncio.Event) -> None:
-    """Pass what Slack sends on to the service at `url` until `stop`. Raises what `slack_sdk` raises on connecting."""
+    """Forward Slack's requests to the service at `url` until `stop`. Raises the connection errors of `slack_sdk`."""
     client = SocketModeClient(app_token, web_client=AsyncWebClient(base_url=f"{api_url}/"))
 
-    async def pass_on(_: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+    async def forward(_: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         if await _deliver(url, signing_secret, request):
             await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
 
-    client.socket_mode_request_listeners.append(pass_on)
+    client.socket_mode_request_listeners.append(forward)
     try:
         await client.connect()  # type: ignore[no-untyped-call]
         print("connected to Slack", flush=True)
@@ -40,19 +39,19 @@ async def bridge(url: str, signing_secret: str, app_token: str, api_url: str, st
 
 
 async def _deliver(url: str, signing_secret: str, request: SocketModeRequest) -> bool:
-    """Post what Slack has sent to the service; returns whether it was taken."""
+    """Post a request of Slack to the service; return whether it was accepted."""
     if request.type == "slash_commands":
         path, kind, body = COMMANDS, "application/x-www-form-urlencoded", urlencode(request.payload)
     elif request.type == "events_api":
         path, kind, body = EVENTS, "application/json", json.dumps(request.payload)
     else:
-        return True  # buttons and the like, which the app has none of
+        return True  # interactive components, which the app does not have
     timestamp = str(int(time.time()))
     signature = SignatureVerifier(signing_secret).generate_signature(timestamp=timestamp, body=body)
     headers = {"Content-Type": kind, "X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature or ""}
     try:
         await AsyncHTTPClient().fetch(HTTPRequest(url + path, "POST", headers, body, request_timeout=10.0))
     except Exception as error:
-        logging.warning("the service did not take what Slack sent: %s", error)
+        logging.warning("the service did not accept a request of Slack: %s", error)
         return False
     return True

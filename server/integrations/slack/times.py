@@ -1,4 +1,4 @@
-"""Times as people write them in a chat. Everything but "ago" is the standard library's to read."""
+"""Parse the times that `/msg since` accepts: 10:00, 10am, yesterday, 2h, or RFC 3339."""
 
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -10,10 +10,9 @@ EXAMPLES = "10:00, 10am, yesterday, 2h, or 2024-02-29T12:00:00Z"
 
 
 def parse(text: str, now: datetime) -> datetime:
-    """When `text` was, for somebody whose clock shows `now`, which is aware and in their time zone.
+    """Parse a time relative to `now`, which is timezone-aware, in the user's time zone.
 
-    A time of day is the last one there was, a day its beginning. Raises `ValueError` that shows what can
-    be written.
+    A time of day means its latest occurrence, and a day its first moment. Raises `ValueError` with examples.
     """
     written = text.strip().lower()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -21,13 +20,14 @@ def parse(text: str, now: datetime) -> datetime:
         return midnight - timedelta(days=written == "yesterday")
     try:
         if match := AGO.fullmatch(written):
-            return now - timedelta(**{UNITS[match[2]]: int(match[1])})
+            return (now.astimezone(UTC) - timedelta(**{UNITS[match[2]]: int(match[1])})).astimezone(now.tzinfo)
         if clock := _clock(written.replace(" ", "")):
             today = datetime.combine(now.date(), clock, now.tzinfo)
-            return today if today <= now else today - timedelta(days=1)
+            # Compared in UTC: where clocks were put forward past it, a time of today may still be to come.
+            return today if today.astimezone(UTC) <= now.astimezone(UTC) else today - timedelta(days=1)
         when = datetime.fromisoformat(text.strip().upper())
         when = when if when.tzinfo else when.replace(tzinfo=now.tzinfo)
-        when.astimezone(UTC)  # refuses what is before the first day that UTC can name
+        when.astimezone(UTC)  # raises OverflowError for times out of range in UTC
         return when
     except (ValueError, OverflowError) as error:
         raise ValueError(f"“{text}” is not a time: write one such as {EXAMPLES}") from error

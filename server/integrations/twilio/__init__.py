@@ -1,1 +1,1 @@
-"""Texts, which Twilio receives and passes on."""
+"""The Twilio integration: text messages."""

@@ -1,4 +1,4 @@
-"""The command `python -m server.integrations.twilio`: what is still missing before texts arrive."""
+"""The command `python -m server.integrations.twilio`: check the setup of the Twilio integration."""
 
 from typing import Any
 
@@ -12,24 +12,26 @@ FORBIDDEN = 403
 
 
 @click.command()
-@click.option("--check", "checking", is_flag=True, required=True, help="Say what is still missing.")
+@click.option("--check", "checking", is_flag=True, required=True, help="List the requirements that are not met.")
 @click.option("--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True)
 @options("twilio_auth_token", "public_base_url", "api_keys")
 def command(checking: bool, url: str, **given: Any) -> None:
-    """Say what is still missing before a text that is sent to a number at Twilio becomes a message.
+    """Check the setup of the Twilio integration, and print the webhook URL to configure at Twilio.
 
     \b
     Example:
       python -m server.integrations.twilio --check
     """
-    findings = [
-        check.given(given["twilio_auth_token"], "LAB_TWILIO_AUTH_TOKEN", "Account Info, on https://console.twilio.com"),
-        check.public(given["public_base_url"]),
-        check.keys(given["api_keys"]),
-        check.answering(url, SMS, FORBIDDEN),
+    requirements = [
+        check.setting(
+            given["twilio_auth_token"], "LAB_TWILIO_AUTH_TOKEN", "Account Info, on https://console.twilio.com"
+        ),
+        check.public_url(given["public_base_url"]),
+        check.access_keys(given["api_keys"]),
+        check.integration_enabled(url, SMS, FORBIDDEN),
     ]
     click.echo(f"webhook  {given['public_base_url'] or 'https://YOUR-ADDRESS'}{SMS}#rc=5&rp=5xx,ct,rt")
-    check.report(findings)
+    check.report(requirements)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts: SMS, MMS and WhatsApp, as Twilio passes them on."""
+"""The webhook of Twilio: SMS, MMS and WhatsApp messages."""
 
 import contextlib
 import re
@@ -19,8 +19,8 @@ from server.api.problems import BadRequest
 from server.messages import Invalid, KeyReused, NewMessage
 from server.validation import validated
 
-SAY_NOTHING = str(MessagingResponse())
-# Twilio itself answers these, and passes them on all the same.
+NO_REPLY = str(MessagingResponse())
+# Twilio answers these words itself, and also delivers them.
 # https://help.twilio.com/articles/223134027
 KEYWORDS = frozenset(
     "stop stopall unsubscribe cancel end quit optout revoke start yes unstop help info".split()  # noqa: SIM905
@@ -32,15 +32,15 @@ SID_PATTERN = "^[A-Z]{2}[0-9a-fA-F]{32}$"
 
 def _sid(value: str) -> str:
     if not re.fullmatch(SID_PATTERN, value):
-        raise ValueError("is not the id of a text: it has two letters and 32 hex digits")
+        raise ValueError("is not the id of a text: it must have two capital letters and 32 hex digits")
     return value
 
 
 class SmsForm(BaseModel):
-    """What Twilio tells of a text. It sends more fields than these, and may add others.
+    """The form fields of a text message that the service uses; Twilio sends others, which are ignored.
 
-    Twilio signs names and values run together, so whoever has recorded a form could move characters from
-    one field to the next. An id of exactly this shape cannot grow or shrink by that and become another text.
+    Twilio signs the concatenation of names and values, so an attacker with a recorded form could move characters from
+    one field to the next. The exact length of `MessageSid` prevents that such a form counts as another text.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -52,24 +52,24 @@ class SmsForm(BaseModel):
 
 
 class Form(dict[str, list[str]]):
-    """Fields with all their values. Twilio's library asks for these by the name Django has for it."""
+    """Form fields with all their values. `getlist` is the interface of Django, which Twilio's library expects."""
 
     def getlist(self, name: str) -> list[str]:
-        """Every value of the field `name`."""
+        """All values of the field `name`."""
         return self[name]
 
 
 def is_authentic(auth_token: str, url: str, form: Form, signature: str | None) -> bool:
-    """Whether Twilio has signed this `form`, sent to the public `url`."""
-    # Twilio's library takes no signature for an error; and an empty token would be known to everybody.
+    """Whether `signature` is Twilio's for this `form`, sent to the public `url`."""
+    # Twilio's library raises an error without a signature; and an empty token would make signatures forgeable.
     return bool(auth_token and signature) and bool(RequestValidator(auth_token).validate(url, form, signature))
 
 
 class Sms(Handler):
-    """`POST /integrations/twilio/sms`. A signature is good for ever, so each `MessageSid` counts once."""
+    """`POST /integrations/twilio/sms`. Signatures do not expire, so each `MessageSid` is stored only once."""
 
     public = True
-    takes = FORM
+    media_type = FORM
 
     def initialize(self, dependencies: Dependencies, route: str, **collaborators: Any) -> None:
         super().initialize(dependencies, route)
@@ -83,22 +83,22 @@ class Sms(Handler):
         if text.strip() and not _is_keyword(sms):
             new = validated(NewMessage, {"text": text, "author": sms.From}, "the text")
             self.exchange.admit("twilio", is_write=True)
-            with contextlib.suppress(KeyReused):  # the first text with this id is the one that counts
+            with contextlib.suppress(KeyReused):  # a text with this id is stored already
                 message, _ = await self.service.post(new, "sms", f"sms:{sms.MessageSid}")
                 self.exchange.stored = message.seq or 0
         self.set_header("Content-Type", "text/xml")
-        self.finish(SAY_NOTHING)
+        self.finish(NO_REPLY)
 
     def _signed_form(self) -> Form:
-        """The form, once its signature has proved good. Raises `BadRequest`."""
+        """The form, if its signature is valid. Raises `BadRequest` (403, 415)."""
         try:
             form = Form(parsing.form(self.request.body))
         except (BadRequest, ValueError):
-            form = Form()  # Twilio sends forms in UTF-8 only
+            form = Form()  # Twilio's forms are UTF-8, so the signature check fails
         url = f"{self.public_base_url}{self.request.uri}"
         if not is_authentic(self.auth_token, url, form, self.request.headers.get("X-Twilio-Signature")):
             raise BadRequest(
-                f"this is not signed by Twilio, or not for {self.public_base_url}: "
+                f"the signature is not Twilio's for {self.public_base_url}: "
                 "compare LAB_PUBLIC_BASE_URL and LAB_TWILIO_AUTH_TOKEN with Twilio's console",
                 status=HTTPStatus.FORBIDDEN,
             )
@@ -107,16 +107,17 @@ class Sms(Handler):
 
 
 def _single(form: Form) -> Iterator[tuple[str, str]]:
-    """The fields of `SmsForm`, each with its one value. Raises `Invalid`: signed values have no order to choose by."""
+    """Yield the fields of `SmsForm` with their values. Raises `Invalid` for a field with several values."""
     for name in SmsForm.model_fields:
         values = set(form.get(name, []))
         if len(values) > 1:
+            # The signature does not cover the order of values, so none of them can be preferred.
             raise Invalid(f"{name} is given with {len(values)} values", ((name, "give it once"),))
         yield from ((name, value) for value in values)
 
 
 def _media(form: Form) -> list[str]:
-    """Where the pictures and sounds of an MMS are, in their order."""
+    """The URLs of the attachments of an MMS, in order."""
     names = takewhile(form.__contains__, (f"MediaUrl{number}" for number in count()))
     return [url for name in names for url in form[name]]
 

@@ -1,4 +1,4 @@
-"""A service with both integrations switched on, and secrets of no account."""
+"""A service with both integrations enabled, and made-up secrets."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,7 +23,7 @@ Stored = Callable[[], int]
 
 @pytest.fixture(scope="module")
 def lab(mongodb_uri: str, shared_db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of a module. Its log may hold no number, no secret and no traceback."""
+    """One server for all tests of a module. Its log must contain no phone number, secret or traceback."""
     log = tmp_path_factory.mktemp("integrations") / "server.log"
     with service.running(log, mongodb_uri=mongodb_uri, database=shared_db.name, access_log="on", **ON) as server:
         yield server
@@ -36,7 +36,7 @@ def lab(mongodb_uri: str, shared_db: Database, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def stored(shared_db: Database) -> Stored:
-    """How many messages have been stored since."""
+    """The number of messages that were stored since the fixture was set up."""
     before = shared_db.messages.count_documents({"void": None})
     return lambda: shared_db.messages.count_documents({"void": None}) - before
 

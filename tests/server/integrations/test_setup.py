@@ -1,4 +1,4 @@
-"""Setting the integrations up: secrets, the manifest, and what `--check` says is missing."""
+"""The setup of the integrations: secrets, the Slack manifest, and `--check`."""
 
 from importlib.resources import files
 
@@ -40,7 +40,7 @@ def test_secrets_are_on_no_command_line(lab: Server) -> None:
     assert SECRET not in words
 
 
-def test_the_manifest_names_our_addresses_and_what_we_need() -> None:
+def test_the_manifest_has_our_urls_and_scopes() -> None:
     manifest = yaml.safe_load((files("server.integrations") / "slack_manifest.yaml").read_text())
     (command,) = manifest["features"]["slash_commands"]
     events = manifest["settings"]["event_subscriptions"]
@@ -59,13 +59,13 @@ def test_the_manifest_names_our_addresses_and_what_we_need() -> None:
         (["slack", "--check", "--socket-mode"], ["LAB_SLACK_SIGNING_SECRET", "LAB_SLACK_APP_TOKEN", "make serve"]),
     ],
 )
-def test_check_says_what_is_missing(arguments: list[str], missing: list[str]) -> None:
+def test_check_lists_unmet_requirements(arguments: list[str], missing: list[str]) -> None:
     ended = run(f"server.integrations.{arguments[0]}", *arguments[1:], "--url", "http://127.0.0.1:1")
     assert ended.returncode == 1
     assert all(each in ended.stdout for each in missing)
 
 
-def test_check_is_content_when_nothing_is_missing(lab: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_succeeds_when_all_mandatory_requirements_are_met(lab: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_URL", lab.url)
     monkeypatch.setenv("LAB_PUBLIC_BASE_URL", "https://lab.example.com")
     monkeypatch.setenv("LAB_TWILIO_AUTH_TOKEN", TOKEN)
@@ -78,6 +78,6 @@ def test_check_is_content_when_nothing_is_missing(lab: Server, monkeypatch: pyte
         assert SECRET not in ended.stdout
 
 
-def test_the_command_for_slack_is_told_what_to_do() -> None:
+def test_the_slack_command_requires_an_option() -> None:
     assert "--check" in complaint(run("server.integrations.slack"), 2)
     assert "LAB_SLACK_APP_TOKEN" in complaint(run("server.integrations.slack", "--socket-mode"), 2)

@@ -1,4 +1,4 @@
-"""Slack: commands, mentions, signatures, and three seconds. Signed with Slack's own library."""
+"""The Slack integration: commands, mentions, signatures and deadlines. Requests are signed by Slack's library."""
 
 import json
 import time
@@ -28,7 +28,7 @@ from tests.waiting import eventually
 
 FORM = "application/x-www-form-urlencoded"
 IDS = iter(range(10**9))
-# The contract's own bound.
+# Slack's deadline for a response.
 ACKNOWLEDGED_WITHIN = 3.0
 
 
@@ -59,8 +59,8 @@ def command(server: Server, given: dict[str, str]) -> requests.Response:
     return send(server, slack.COMMANDS, urlencode(form).encode(), FORM)
 
 
-def obeyed(server: Server, channel: Channel, text: str, **given: str) -> dict[str, Any]:
-    """What Slack is to show for a command, checked against what Slack takes."""
+def run_command(server: Server, channel: Channel, text: str, **given: str) -> dict[str, Any]:
+    """Deliver a command and return the Slack message with its result, checked against Slack's limits."""
     began = time.monotonic()
     answer = command(server, {"text": text, "response_url": channel.response_url} | given)
     assert time.monotonic() - began < ACKNOWLEDGED_WITHIN
@@ -75,7 +75,7 @@ def obeyed(server: Server, channel: Channel, text: str, **given: str) -> dict[st
 
 
 def texts(shown: dict[str, Any]) -> list[str]:
-    """Every text in the blocks of an answer."""
+    """All texts in the blocks of a Slack message."""
     blocks = shown.get("blocks", [])
     return [
         each["text"]
@@ -156,7 +156,7 @@ def test_a_body_that_is_not_utf8_is_refused(lab: Server) -> None:
     assert_problem(requests.post(lab.url + slack.COMMANDS, data=b"text=\xff", headers=headers), 401)
 
 
-def test_signed_but_not_understood(lab: Server) -> None:
+def test_signed_but_invalid_requests_are_refused(lab: Server) -> None:
     assert_problem(send(lab, slack.COMMANDS, b"text=%FF&user_id=U1", FORM), 400)
     assert_problem(send(lab, slack.COMMANDS, b"text=help", FORM), 400, "user_id")
     assert_problem(send(lab, slack.COMMANDS, b"{}", "application/json"), 415)
@@ -166,7 +166,7 @@ def test_signed_but_not_understood(lab: Server) -> None:
     assert_problem(send(lab, slack.EVENTS, b"{}", "application/json"), 400, "type")
 
 
-def test_without_a_secret_it_is_not_there(shared_server: Server) -> None:
+def test_without_a_secret_it_is_404(shared_server: Server) -> None:
     for path in (slack.COMMANDS, slack.EVENTS):
         assert "LAB_SLACK_SIGNING_SECRET" in assert_problem(requests.post(shared_server.url + path), 404)["detail"]
 
@@ -179,7 +179,7 @@ def test_ssl_check_does_nothing(lab: Server) -> None:
 
 
 def test_send(lab: Server, slack_channel: Channel) -> None:
-    shown = obeyed(lab, slack_channel, "send lunch?")
+    shown = run_command(lab, slack_channel, "send lunch?")
     message = newest(lab)
     assert (message["text"], message["author"], message["source"]) == ("lunch?", "mia", "slack")
     assert "lunch?" in texts(shown)
@@ -187,7 +187,7 @@ def test_send(lab: Server, slack_channel: Channel) -> None:
 
 
 def test_text_is_stored_as_it_was_typed_and_shown_escaped(lab: Server, slack_channel: Channel) -> None:
-    shown = obeyed(lab, slack_channel, "send a &amp; b &lt;!channel&gt; &amp;amp; *bold*\n&gt;two  spaces")
+    shown = run_command(lab, slack_channel, "send a &amp; b &lt;!channel&gt; &amp;amp; *bold*\n&gt;two  spaces")
     assert newest(lab)["text"] == "a & b <!channel> &amp; *bold*\n>two  spaces"
     assert "a &amp; b &lt;!channel&gt; &amp;amp; *bold*\n&gt;two  spaces" in texts(shown)
     assert "<!channel>" not in json.dumps(shown)
@@ -195,20 +195,20 @@ def test_text_is_stored_as_it_was_typed_and_shown_escaped(lab: Server, slack_cha
 
 @pytest.mark.parametrize("words", ["  SEND \t hi ", "send\u00a0hi", "Send hi", "\nsend\nhi\n"])
 def test_spaces_and_capitals_do_not_matter(lab: Server, slack_channel: Channel, words: str) -> None:
-    obeyed(lab, slack_channel, words)
+    run_command(lab, slack_channel, words)
     assert newest(lab)["text"].strip() == "hi"
 
 
 def test_reply(lab: Server, slack_channel: Channel) -> None:
-    obeyed(lab, slack_channel, "send lunch?")
+    run_command(lab, slack_channel, "send lunch?")
     question = newest(lab)
-    obeyed(lab, slack_channel, f"reply  `{question['id']}`  the usual place")
+    run_command(lab, slack_channel, f"reply  `{question['id']}`  the usual place")
     reply = newest(lab)
     assert (reply["text"], reply["reply_to"]) == ("the usual place", question["id"])
-    shown = texts(obeyed(lab, slack_channel, "list 2"))
+    shown = texts(run_command(lab, slack_channel, "list 2"))
     assert shown[-2].startswith("↳ mia")
     assert shown[-2].endswith("in reply to mia: lunch?")
-    alone = texts(obeyed(lab, slack_channel, "list 1"))
+    alone = texts(run_command(lab, slack_channel, "list 1"))
     assert alone[-2].endswith(f"in reply to `{question['id']}`")
 
 
@@ -219,12 +219,12 @@ def test_reply(lab: Server, slack_channel: Channel) -> None:
         ("help", "/msg list N"),
         ("shout &lt;!here&gt;", "&lt;!here&gt;"),
         ("shout", "There is no command “shout”"),
-        ("send", "There is no text"),
-        ("send    ", "There is no text"),
+        ("send", "The text is missing"),
+        ("send    ", "The text is missing"),
         ("send " + "x" * 4001, "4000"),
         ("reply", "is not the id"),
         ("reply 7 text", "is not the id"),
-        ("reply " + "0" * 24, "There is no text"),
+        ("reply " + "0" * 24, "The text is missing"),
         ("reply " + "0" * 24 + " text", "there is no message"),
         ("list many", "is not a number"),
         ("list 0", "is not a number"),
@@ -238,25 +238,24 @@ def test_reply(lab: Server, slack_channel: Channel) -> None:
         ("since 0001-01-01T00:00:00+14:00", "is not a time"),
     ],
 )
-def test_what_is_not_understood_is_explained(
+def test_invalid_commands_are_explained(
     lab: Server, slack_channel: Channel, stored: Stored, words: str, said: str
 ) -> None:
-    if words.startswith("shout &"):
-        assert "<" not in obeyed(lab, slack_channel, words)["text"]
-        return
-    assert said in obeyed(lab, slack_channel, words)["text"]
+    shown = run_command(lab, slack_channel, words)["text"]
+    assert said in shown
+    assert "<" not in shown  # what was typed is escaped
     assert stored() == 0
 
 
 def test_since(lab: Server, slack_channel: Channel) -> None:
-    obeyed(lab, slack_channel, "send recently")
-    shown = obeyed(lab, slack_channel, "since 1h")
+    run_command(lab, slack_channel, "send recently")
+    shown = run_command(lab, slack_channel, "since 1h")
     assert "recently" in texts(shown)
     assert "UTC" in texts(shown)[0]
-    assert "no messages since" in obeyed(lab, slack_channel, "since 2999-01-01")["text"]
+    assert "no messages since" in run_command(lab, slack_channel, "since 2999-01-01")["text"]
 
 
-def test_long_lists_stay_within_what_slack_takes(
+def test_long_lists_stay_within_slack_s_limits(
     start_server: StartServer, migrated: Database, slack_channel: Channel
 ) -> None:
     server = start_server(**ON)
@@ -264,27 +263,27 @@ def test_long_lists_stay_within_what_slack_takes(
         for _ in range(15):
             assert requests.post(f"{server.url}/messages", json={"text": text, "author": "&" * 80}).status_code == 201
     for words in ("list 1000", "list 50", "list 1", "since 1h"):
-        shown = obeyed(server, slack_channel, words)
+        shown = run_command(server, slack_channel, words)
         assert sum(len(each) for each in texts(shown)) < 40_000
         assert not any(each.rstrip("…").endswith(("&", "&a", "&am", "&amp", "&l", "&lt")) for each in texts(shown))
-    assert "older" in texts(obeyed(server, slack_channel, "list 1000"))[-1]
+    assert "older" in texts(run_command(server, slack_channel, "list 1000"))[-1]
 
 
 def test_a_list_of_nothing(start_server: StartServer, slack_channel: Channel) -> None:
-    assert "no messages" in obeyed(start_server(**ON), slack_channel, "list")["text"]
+    assert "no messages" in run_command(start_server(**ON), slack_channel, "list")["text"]
 
 
 def test_numbers_are_masked_in_lists(lab: Server, shared_db: Database, slack_channel: Channel) -> None:
-    obeyed(lab, slack_channel, "send x")
+    run_command(lab, slack_channel, "send x")
     number = shared_db.counters.find_one_and_update({"_id": "messages"}, {"$inc": {"seq": 1}}, return_document=True)
     texted = {"text": "x", "author": "+15005550006", "source": "sms", "created_at": number["at"], "seq": number["seq"]}
     shared_db.messages.insert_one(texted)
-    eventually(lambda: "+•••••••0006" in json.dumps(obeyed(lab, slack_channel, "list 1"), ensure_ascii=False))
+    eventually(lambda: "+•••••••0006" in json.dumps(run_command(lab, slack_channel, "list 1"), ensure_ascii=False))
 
 
-def test_a_command_that_was_recorded_is_stored_once(lab: Server, slack_channel: Channel, stored: Stored) -> None:
+def test_a_replayed_command_is_stored_once(lab: Server, slack_channel: Channel, stored: Stored) -> None:
     for trigger in ({"trigger_id": "recorded"}, {"trigger_id": "recorded"}):
-        obeyed(lab, slack_channel, "send once", **trigger)
+        run_command(lab, slack_channel, "send once", **trigger)
     request = slack.command(lab.url, SECRET, "/msg send twice", slack_channel.response_url)
     for _ in range(3):
         slack.deliver(request)
@@ -310,29 +309,29 @@ def test_a_command_that_was_recorded_is_stored_once(lab: Server, slack_channel: 
         "x",
     ],
 )
-def test_answers_go_to_slack_only(lab: Server, stored: Stored, url: str) -> None:
+def test_results_are_sent_to_slack_only(lab: Server, stored: Stored, url: str) -> None:
     assert_problem(command(lab, {"text": "send hi", "response_url": url}), 400, "response_url")
     assert stored() == 0
 
 
-def test_answers_do_not_go_to_this_machine_unless_wanted(start_server: StartServer, slack_channel: Channel) -> None:
+def test_results_are_not_sent_to_this_machine_by_default(start_server: StartServer, slack_channel: Channel) -> None:
     server = start_server(slack_signing_secret=SECRET)
     said = command(server, {"text": "send hi", "response_url": slack_channel.response_url})
     assert_problem(said, 400, "response_url")
 
 
-def test_a_channel_that_takes_no_answer_is_logged(start_server: StartServer) -> None:
+def test_a_rejected_result_is_logged(start_server: StartServer) -> None:
     server = start_server(**ON)
     with answering(http("expired", 404)) as url:
         assert command(server, {"text": "send hi", "response_url": f"{url}/x"}).status_code == 200
-        eventually(lambda: "did not take an answer" in server.log.read_text())
+        eventually(lambda: "Slack rejected a result" in server.log.read_text())
     assert "Traceback" not in server.log.read_text()
 
 
-def test_over_the_limit_the_answer_says_so(start_server: StartServer, slack_channel: Channel) -> None:
+def test_a_command_over_the_limit_is_told_to_wait(start_server: StartServer, slack_channel: Channel) -> None:
     server = start_server(**ON, write_limit="1/hour")
-    obeyed(server, slack_channel, "send first")
-    assert "wait" in obeyed(server, slack_channel, "send second")["text"]
+    run_command(server, slack_channel, "send first")
+    assert "wait" in run_command(server, slack_channel, "send second")["text"]
     assert_problem(event(server, {}), 429)
 
 
@@ -344,8 +343,8 @@ def test_times_are_those_of_the_user(start_server: StartServer, slack_channel: C
         http('{"ok": true, "user": {"tz": "Asia/Kolkata"}}', headers="Content-Type: application/json\n")
     ) as api:
         server = start_server(**ON, slack_bot_token="xoxb-nobody", slack_api_url=api)
-        obeyed(server, slack_channel, "send now")
-        assert "Asia/Kolkata" in texts(obeyed(server, slack_channel, "since 1h"))[0]
+        run_command(server, slack_channel, "send now")
+        assert "Asia/Kolkata" in texts(run_command(server, slack_channel, "since 1h"))[0]
 
 
 @pytest.mark.parametrize(
@@ -354,8 +353,8 @@ def test_times_are_those_of_the_user(start_server: StartServer, slack_channel: C
 def test_without_their_zone_times_are_utc(start_server: StartServer, slack_channel: Channel, said: str) -> None:
     with answering(http(said, headers="Content-Type: application/json\n")) as api:
         server = start_server(**ON, slack_bot_token="xoxb-nobody", slack_api_url=api)
-        obeyed(server, slack_channel, "send now")
-        assert "UTC" in texts(obeyed(server, slack_channel, "since 1h"))[0]
+        run_command(server, slack_channel, "send now")
+        assert "UTC" in texts(run_command(server, slack_channel, "since 1h"))[0]
     assert "xoxb" not in server.log.read_text()
 
 
@@ -393,9 +392,7 @@ def test_a_mention_is_a_message(lab: Server) -> None:
         pytest.param({}, {"event": {}}, id="empty event"),
     ],
 )
-def test_what_is_no_message_is_ignored(
-    lab: Server, stored: Stored, given: dict[str, Any], outer: dict[str, Any]
-) -> None:
+def test_other_events_are_ignored(lab: Server, stored: Stored, given: dict[str, Any], outer: dict[str, Any]) -> None:
     assert event(lab, given, outer).status_code == 200
     assert stored() == 0
 
@@ -411,7 +408,7 @@ def test_what_is_no_message_is_ignored(
         ({}, {"event_id": 7}, "event_id"),
     ],
 )
-def test_what_cannot_be_a_message_is_refused_for_good(
+def test_invalid_mentions_are_refused_without_retries(
     lab: Server, stored: Stored, given: dict[str, Any], outer: dict[str, Any], field: str
 ) -> None:
     answer = event(lab, given, outer)
@@ -444,8 +441,8 @@ def test_retries_at_the_same_time_on_two_servers_are_stored_once(start_server: S
 
 
 @pytest.fixture
-def harmed(data_dir: Path, tmp_path: Path) -> Iterator[Server]:
-    """A service whose MongoDB may be harmed."""
+def isolated_server(data_dir: Path, tmp_path: Path) -> Iterator[Server]:
+    """A service with a mongod of its own, which the test may pause."""
     with mongod.running(data_dir) as uri:
         service.migrate(uri, "backend_lab")
         with service.running(tmp_path / "log", mongodb_uri=uri, data_dir=data_dir, **ON) as server:
@@ -457,44 +454,44 @@ def stored_texts(server: Server) -> list[str]:
     return [each["text"] for each in requests.get(f"{server.url}/messages").json()["messages"]]
 
 
-def test_a_stall_of_ten_seconds(harmed: Server, data_dir: Path, slack_channel: Channel) -> None:
+def test_a_stall_of_ten_seconds(isolated_server: Server, data_dir: Path, slack_channel: Channel) -> None:
     given = {"text": "send slowly", "response_url": slack_channel.response_url}
     with ThreadPoolExecutor() as pool:
         with stopped(mongod_of(data_dir)):
             stalled = time.monotonic()
-            commanded = pool.submit(command, harmed, given)
-            mentioned = pool.submit(event, harmed, {"text": "<@UBOT> mentioned"}, {"event_id": "EvStall"})
+            commanded = pool.submit(command, isolated_server, given)
+            mentioned = pool.submit(event, isolated_server, {"text": "<@UBOT> mentioned"}, {"event_id": "EvStall"})
             for answer in (commanded, mentioned):
                 assert answer.result().status_code == 200
                 assert answer.result().elapsed.total_seconds() < ACKNOWLEDGED_WITHIN
             assert slack_channel.answers.empty()
             eventually(lambda: time.monotonic() - stalled > 10)
         assert "slowly" in texts(slack_channel.answer(30))
-    eventually(lambda: sorted(stored_texts(harmed)) == ["mentioned", "opens the connection", "slowly"])
-    assert event(harmed, {"text": "<@UBOT> mentioned"}, {"event_id": "EvStall"}).status_code == 200
-    assert len(stored_texts(harmed)) == 3
+    eventually(lambda: sorted(stored_texts(isolated_server)) == ["mentioned", "opens the connection", "slowly"])
+    assert event(isolated_server, {"text": "<@UBOT> mentioned"}, {"event_id": "EvStall"}).status_code == 200
+    assert len(stored_texts(isolated_server)) == 3
 
 
 def test_an_acknowledged_command_survives_a_normal_stop(
-    harmed: Server, data_dir: Path, slack_channel: Channel, tmp_path: Path
+    isolated_server: Server, data_dir: Path, slack_channel: Channel, tmp_path: Path
 ) -> None:
     with stopped(mongod_of(data_dir)):
         given = {"text": "send before the stop", "response_url": slack_channel.response_url}
-        assert command(harmed, given).status_code == 200
-        harmed.process.terminate()
+        assert command(isolated_server, given).status_code == 200
+        isolated_server.process.terminate()
     assert "before the stop" in texts(slack_channel.answer())
-    assert harmed.process.wait(10) == 0
+    assert isolated_server.process.wait(10) == 0
 
 
-def test_a_service_that_stops_without_its_database_says_that_it_could_not(
-    harmed: Server, data_dir: Path, slack_channel: Channel
+def test_a_service_that_stops_without_its_database_reports_the_failure(
+    isolated_server: Server, data_dir: Path, slack_channel: Channel
 ) -> None:
     with stopped(mongod_of(data_dir)):
         given = {"text": "send in vain", "response_url": slack_channel.response_url}
-        assert command(harmed, given).status_code == 200
-        harmed.process.terminate()
+        assert command(isolated_server, given).status_code == 200
+        isolated_server.process.terminate()
         assert "may not be stored" in slack_channel.answer()["text"]
-        assert harmed.process.wait(10) == 0
+        assert isolated_server.process.wait(10) == 0
 
 
 def test_an_event_that_could_not_be_stored_is_refused_and_its_retry_is_stored(data_dir: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Socket Mode: a websocket of the test's own in Slack's place, and a real service behind the bridge."""
+"""Socket Mode: a websocket server in place of Slack, and a real service behind the bridge."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.server.integrations.conftest import SECRET
 
 
 class Slack:
-    """What stands in Slack's place: it hands out the websocket's address, and keeps what is acknowledged."""
+    """A server in place of Slack: it gives out the websocket's URL, and records acknowledgements."""
 
     def __init__(self) -> None:
         self.connected: asyncio.Queue[WebSocketHandler] = asyncio.Queue()
@@ -72,7 +72,7 @@ async def run(
 
 
 @pytest.mark.asyncio
-async def test_what_comes_by_the_websocket_is_stored_and_acknowledged(lab: Server) -> None:
+async def test_requests_by_the_websocket_are_stored_and_acknowledged(lab: Server) -> None:
     async def test(slack: Slack, send: Callable[[str, dict[str, Any]], Awaitable[str]]) -> None:
         command = {"command": "/msg", "text": "send by socket", "user_id": "U1", "user_name": "mia", "trigger_id": "s1"}
         assert await send("slash_commands", command) == "slash_commands-1"

@@ -1,4 +1,4 @@
-"""Texts: what becomes a message, once, and what is refused. Signed with Twilio's own library."""
+"""The Twilio integration: which texts are stored, once, and which are refused. Signed by Twilio's library."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,7 +52,7 @@ def post(
     token: str = TOKEN,
     headers: dict[str, str] | None = None,
 ) -> requests.Response:
-    """Send a form as Twilio does. Values may be lists, for fields that are repeated."""
+    """Post a form as Twilio does. Values may be lists, for repeated fields."""
     as_lists = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
     url = (PUBLIC + PATH + query) if signed_url is None else signed_url
     signature = RequestValidator(token).compute_signature(url, Fields(as_lists))
@@ -177,7 +177,7 @@ def test_a_signature_for_another_address_is_forbidden(lab: Server, url: str) -> 
 @pytest.mark.parametrize(
     "body", [b"\xff", b"Body=%FF", b"Body=%ED%A0%BD", b'{"Body": "x"}', b"", b"&" * 900, b"a=1&" * 900]
 )
-def test_what_is_no_form_of_twilios_is_forbidden(lab: Server, body: bytes) -> None:
+def test_a_body_that_is_no_form_is_forbidden(lab: Server, body: bytes) -> None:
     signature = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, {"Body": "x"})
     assert_problem(requests.post(lab.url + PATH, data=body, headers=FORM | {"X-Twilio-Signature": signature}), 403)
 
@@ -221,7 +221,7 @@ def test_a_text_is_a_message_like_any_other(lab: Server, shared_db: Database) ->
         pytest.param("Stop it, please", id="stop among others"),
     ],
 )
-def test_the_text_is_kept_exactly_as_sent(lab: Server, text: str) -> None:
+def test_the_text_is_stored_exactly_as_sent(lab: Server, text: str) -> None:
     assert_taken(post(lab, fields(Body=text)))
     assert newest(lab)["text"] == text
 
@@ -242,7 +242,7 @@ def test_a_text_without_a_body(lab: Server, stored: Stored) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "  ", "\n"])
-def test_a_text_of_nothing_is_taken_and_not_stored(lab: Server, stored: Stored, body: str) -> None:
+def test_a_blank_text_is_accepted_and_not_stored(lab: Server, stored: Stored, body: str) -> None:
     assert_taken(post(lab, fields(Body=body)))
     assert stored() == 0
 
@@ -265,7 +265,7 @@ def test_the_number_is_masked(lab: Server, number: str, shown: str) -> None:
     assert shown in {each["author"] for each in after}
 
 
-def test_the_number_is_shown_if_wanted_and_masked_again(start_server: StartServer) -> None:
+def test_show_numbers(start_server: StartServer) -> None:
     for show, author in (("on", FROM), ("1", FROM), ("off", "+•••••••0006")):
         server = start_server(**ON, show_numbers=show)
         assert_taken(post(server, fields()))
@@ -273,12 +273,12 @@ def test_the_number_is_shown_if_wanted_and_masked_again(start_server: StartServe
 
 
 @pytest.mark.parametrize("word", [*sorted(KEYWORDS), "STOP", " Stop\n", "Help", "START"])
-def test_what_twilio_answers_itself_is_not_stored(lab: Server, stored: Stored, word: str) -> None:
+def test_keywords_that_twilio_answers_are_not_stored(lab: Server, stored: Stored, word: str) -> None:
     assert_taken(post(lab, fields(Body=word)))
     assert stored() == 0
 
 
-def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: Server, stored: Stored) -> None:
+def test_texts_that_twilio_marks_as_keywords_are_not_stored(lab: Server, stored: Stored) -> None:
     assert_taken(post(lab, fields(Body="arrêt", OptOutType="STOP")))
     assert stored() == 0
 
@@ -297,7 +297,7 @@ def test_what_twilio_marks_as_a_keyword_is_not_stored(lab: Server, stored: Store
         ({f"MediaUrl{number}": "https://api.twilio.com/" + "m" * 100 for number in range(100)}, "text"),
     ],
 )
-def test_what_cannot_be_a_message_is_named(lab: Server, stored: Stored, given: dict[str, Any], field: str) -> None:
+def test_invalid_texts_are_refused(lab: Server, stored: Stored, given: dict[str, Any], field: str) -> None:
     assert_problem(post(lab, fields() | given), 400, field)
     assert stored() == 0
 
@@ -337,7 +337,7 @@ def test_many_at_once_on_two_servers_are_stored_once(start_server: StartServer, 
     assert migrated.messages.count_documents({"void": None}) == 1
 
 
-def test_ids_of_texts_and_idempotency_keys_do_not_meet(lab: Server, stored: Stored) -> None:
+def test_message_sids_and_idempotency_keys_are_separate(lab: Server, stored: Stored) -> None:
     id = sid()
     for key in (id, f"sms:{id}"):
         requests.post(f"{lab.url}/messages", json={"text": "x"}, headers={"Idempotency-Key": key})
@@ -372,7 +372,7 @@ def test_texts_count_as_writes(start_server: StartServer) -> None:
 # Settings.
 
 
-def test_without_a_token_it_is_not_there(shared_server: Server) -> None:
+def test_without_a_token_it_is_404(shared_server: Server) -> None:
     for answer in (post(shared_server, fields()), requests.get(shared_server.url + PATH)):
         assert "LAB_TWILIO_AUTH_TOKEN" in assert_problem(answer, 404)["detail"]
 

@@ -1,0 +1,156 @@
+"""The writers turn by turn: what comes when is the test's to say, on a database in memory."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from server.messages import Outcome, Write
+from server.telemetry import start_phases
+from server.writer import MAX_CHARACTERS, MAX_MESSAGES, GroupCommit, Single, writer_for
+from tests.server.clock import Clock
+from tests.server.memory import Memory, new, turns
+
+pytestmark = pytest.mark.asyncio
+
+
+class Commits(Memory):
+    """Notes each commit, and lets it end when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[list[str]] = []
+        self.told: list[int] = []
+        self.may = asyncio.Event()
+        self.may.set()
+
+    async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+        self.commits.append([each.new.text for each in writes])
+        self.told.append(known_complete)
+        await self.may.wait()
+        return await super().add(writes, known_complete)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize("kind", [Single, GroupCommit])
+async def test_a_writer_counts_those_who_wait(kind: type[Single] | type[GroupCommit]) -> None:
+    memory = Commits()
+    writer = kind(memory)
+    memory.may.clear()
+    adding = [asyncio.create_task(writer.add(new(), 0)) for _ in range(3)]
+    await turns(3)
+    assert writer.waiting == 3
+    memory.may.set()
+    await asyncio.gather(*adding)
+    assert writer.waiting == 0
+
+
+async def test_the_setting_names_the_writer() -> None:
+    assert isinstance(writer_for("grouped", Memory()), GroupCommit)
+    assert isinstance(writer_for("single", Memory()), Single)
+
+
+@pytest.mark.parametrize("kind", [Single, GroupCommit])
+async def test_what_is_known_to_be_complete_is_told_with_a_commit(kind: type[Single] | type[GroupCommit]) -> None:
+    memory = Commits()
+    writer = kind(memory)
+    await asyncio.gather(writer.add(new(), 5), writer.add(new(), 7), writer.add(new(), 6))
+    assert max(memory.told) == 7
+
+
+async def test_an_idle_writer_commits_again(clock: Clock) -> None:
+    memory = Commits()
+    writer = GroupCommit(memory, clock)
+    for text in ("one", "two"):
+        await writer.add(new(text), 0)
+        await turns()
+    assert memory.commits == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("took", [0.0, 1.0, 5.0])
+async def test_stragglers_are_waited_for_no_longer_than_the_last_commit_took(clock: Clock, took: float) -> None:
+    """One write comes in each turn, each a second after the one before."""
+    memory = Commits()
+    writer = GroupCommit(memory, clock)
+    memory.may.clear()
+    first = asyncio.create_task(writer.add(new("first"), 0))
+    await turns(4)
+    clock.time += took
+    memory.may.set()
+    await first
+    adding = []
+    for _ in range(20):
+        adding.append(asyncio.create_task(writer.add(new(), 0)))
+        await turns()
+        clock.time += 1.0
+    await asyncio.gather(*adding)
+    # In the turn in which each came no time has passed yet, so one more comes than there are seconds.
+    assert len(memory.commits[1]) in (int(took) + 1, int(took) + 2)
+
+
+async def test_a_straggler_is_waited_for_in_the_turn_that_ends_on_time(clock: Clock) -> None:
+    memory = Commits()
+    writer = GroupCommit(memory, clock)
+    await asyncio.gather(writer.add(new(), 0), writer.add(new(), 0))
+    adding = []
+    for _ in range(5):  # no time passes at all, and that is not longer than no time
+        adding.append(asyncio.create_task(writer.add(new(), 0)))
+        await turns()
+    await asyncio.gather(*adding)
+    assert [len(each) for each in memory.commits] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("texts", "commits"),
+    [
+        (["x"] * MAX_MESSAGES, [MAX_MESSAGES]),
+        (["x"] * (MAX_MESSAGES + 1), [MAX_MESSAGES, 1]),
+        (["x" * 4000] * (MAX_CHARACTERS // 4000), [MAX_CHARACTERS // 4000]),
+        (["x" * 4000] * (MAX_CHARACTERS // 4000) + ["x"], [MAX_CHARACTERS // 4000, 1]),
+    ],
+)
+async def test_batches_are_bounded_in_messages_and_in_characters(texts: list[str], commits: list[int]) -> None:
+    memory = Commits()
+    writer = GroupCommit(memory)
+    await asyncio.gather(*(writer.add(new(each), 0) for each in texts))
+    assert [len(each) for each in memory.commits] == commits
+
+
+async def test_a_message_that_is_longer_than_a_batch_is_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.writer.MAX_CHARACTERS", 3)
+    memory = Commits()
+    writer = GroupCommit(memory)
+    await asyncio.gather(*(writer.add(new(each), 0) for each in ("long", "a", "b", "cc")))
+    assert memory.commits == [["long"], ["a", "b"], ["cc"]]
+
+
+@pytest.mark.parametrize("kind", [Single, GroupCommit])
+async def test_an_outcome_that_is_an_error_is_raised(kind: type[Single] | type[GroupCommit]) -> None:
+    class Refuses(Memory):
+        async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+            return [ValueError("no")] * len(writes)
+
+    writer = kind(Refuses())
+    with pytest.raises(ValueError, match="no"):
+        await writer.add(new(), 0)
+    assert writer.waiting == 0
+
+
+async def test_the_time_of_a_commit_is_counted_to_each_who_waits_for_it() -> None:
+    memory = Commits()
+    writer = GroupCommit(memory)
+    memory.may.clear()
+
+    async def timed() -> float:
+        phases = start_phases()
+        await writer.add(new(), 0)
+        return phases["db"]
+
+    adding = [asyncio.create_task(timed()) for _ in range(3)]
+    await turns(3)
+    memory.may.set()
+    assert all(each > 0 for each in await asyncio.gather(*adding))
