@@ -100,34 +100,12 @@ def listening_ports(process: psutil.Process) -> list[int]:
     return sorted({each.port for each in tcp_sockets() if each.listens and each.pid == process.pid})
 
 
-<<<<<<< HEAD
 def _processes(pids: Iterable[int]) -> list[psutil.Process]:
     found = []
     for pid in sorted(pids):
         with suppress(psutil.NoSuchProcess):
             found.append(psutil.Process(pid))
     return found
-=======
-def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address in {"::1", "::ffff:127.0.0.1"} or address in _own_addresses()
-
-
-def _own_addresses() -> set[str]:
-    return {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
-
-
-def _tcp_connections() -> Iterator[tuple[psutil.Process, Any]]:
-    for process in psutil.process_iter():
-        for connection in _connections_of(process):
-            yield process, connection
-
-
-def _connections_of(process: psutil.Process) -> list[Any]:
-    try:
-        return process.net_connections("tcp")
-    except psutil.Error:
-        return []  # the process has ended, or belongs to another user
->>>>>>> main
 
 
 def cpu_seconds(process: psutil.Process) -> float:
