@@ -97,6 +97,9 @@ async def test_the_largest_page_is_cached_until_its_time_is_over(memory: Memory,
     memory.store(*map(message, range(1, 6)))
     assert cache.cached(1) is None
     assert shown(await cache.recent(3)) == [5, 4, 3]
+    memory.queries.clear()
+    assert await cache.recent(3) is cache.cached(3) is not None
+    assert memory.queries == []
     clock.time = 9.0
     assert (shown(cache.cached(3)), shown(cache.cached(2)), cache.cached(4)) == ([5, 4, 3], [5, 4], None)
     assert (shown(cache.cached(3, seen=5)), cache.cached(3, seen=6)) == ([5, 4, 3], None)
@@ -105,6 +108,31 @@ async def test_the_largest_page_is_cached_until_its_time_is_over(memory: Memory,
     assert shown(cache.cached(4)) == [5, 4, 3, 2]
     clock.time = 19.0
     assert cache.cached(1) is None
+
+
+@pytest.mark.parametrize("setting", ["ttl", "tail"])
+@pytest.mark.usefixtures("never_checks")
+async def test_nothing_that_is_served_is_older_than_a_second(memory: Streamed, clock: Clock, setting: str) -> None:
+    clock.time = 100.0
+    timeline = Timeline(memory, clock)
+    reader = TtlCache(timeline, clock=clock) if setting == "ttl" else TailCache(memory, timeline, clock=clock)
+    task = asyncio.create_task(reader.run())
+    await reader.warm_up()
+    assert shown(await reader.recent(1)) == []
+    assert memory.queries == ["before"]  # there is nothing, and who has met nothing asks no further
+    clock.time = 100.999
+    assert shown(reader.cached(1)) == []
+    clock.time = 101.0
+    assert reader.cached(1) is None
+    await tasks.end(task)
+
+
+async def test_a_newer_page_of_the_same_length_takes_the_place_of_the_older_one(memory: Memory, clock: Clock) -> None:
+    cache = TtlCache(Timeline(memory, clock), ttl=10.0, clock=clock)
+    memory.store(message(1))
+    await cache.recent(2)
+    memory.store(message(2))
+    assert shown(await cache.recent(2, seen=2)) == shown(cache.cached(2)) == [2, 1]
 
 
 async def test_a_smaller_page_takes_the_place_of_one_whose_time_is_over(memory: Memory, clock: Clock) -> None:
@@ -174,6 +202,18 @@ async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(memory:
     assert len(memory.queries) == (2 if cache == "tail" else 1)  # an unfilled tail keeps nothing
 
 
+@pytest.mark.parametrize("cache", ["ttl", "tail"])
+async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(memory: Memory, cache: str) -> None:
+    reader = reader_for(cache, memory, Timeline(memory))
+    early = asyncio.create_task(reader.recent(5, 0))
+    await until(lambda: memory.queries == ["before"])
+    await turns(1)  # the query has taken effect, and is not answered yet
+    memory.store(message(1))
+    reader.note_stored(message(1))
+    assert shown(await reader.recent(5, 0)) == [1]
+    assert shown(await early) == []
+
+
 # The tail.
 
 
@@ -225,6 +265,7 @@ async def test_entries_take_their_places_in_whatever_order_they_arrive(memory: S
             assert found is not None
             assert (shown(found), found.up_to, timeline.complete) == (expected, complete, complete)
             assert (found is page) == (complete == 1)
+        assert tail._early == {}
 
 
 @pytest.mark.usefixtures("never_checks")
@@ -250,6 +291,7 @@ async def test_what_arrives_while_the_tail_is_filled_is_not_lost(clock: Clock) -
     may.set()
     await tail.warm_up()
     assert shown(tail.cached(9)) == [2, 1]
+    assert tail._early == {}
     await tasks.end(task)
 
 
@@ -324,6 +366,7 @@ async def test_a_stream_that_ends_is_begun_anew_and_the_tail_filled_again(
 ) -> None:
     caplog.set_level(logging.WARNING)
     async with running(TailCache(memory, Timeline(memory, clock), clock=clock)) as tail:
+        assert shown(tail.cached(9)) == []
         memory.store(message(1), message(2), message(3))  # of which the stream tells nothing
         tail.arrived(message(2))
         memory.news.put_nowait(end)
@@ -335,6 +378,18 @@ async def test_a_stream_that_ends_is_begun_anew_and_the_tail_filled_again(
     assert [record.getMessage() for record in caplog.records] == [
         f"the newest messages are read from the database for now: {end}"
     ]
+
+
+async def test_when_a_stream_has_ended_nothing_goes_on_until_it_is_begun_anew(
+    memory: Streamed, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "RESTART_SECONDS", 1000.0)
+    async with running(TailCache(memory, Timeline(memory, clock), clock=clock)) as tail:
+        memory.news.put_nowait(StoreUnavailable("cut"))
+        await until(lambda: not tail.filled.is_set())
+        await turns(50)
+        assert memory.streams == 1
+        assert len(asyncio.all_tasks()) == 2  # this test, and the tail that waits
 
 
 async def test_a_check_that_fails_ends_the_stream(

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.messages import Outcome, Write
+from server.messages import Outcome, StoreUnavailable, Write
 from server.telemetry import start_phases
 from server.writer import MAX_CHARACTERS, MAX_MESSAGES, GroupCommit, Single, writer_for
 from tests.server.clock import Clock
-from tests.server.memory import Memory, new, turns
+from tests.server.memory import Memory, message, new, turns
 
 pytestmark = pytest.mark.asyncio
 
@@ -58,8 +58,49 @@ async def test_the_setting_names_the_writer() -> None:
 async def test_what_is_known_to_be_complete_is_told_with_a_commit(kind: type[Single] | type[GroupCommit]) -> None:
     memory = Commits()
     writer = kind(memory)
+    await writer.add(new(), 0)
+    assert memory.told == [0]
     await asyncio.gather(writer.add(new(), 5), writer.add(new(), 7), writer.add(new(), 6))
     assert max(memory.told) == 7
+
+
+@pytest.mark.parametrize("kind", [Single, GroupCommit])
+async def test_a_caller_gets_its_message_and_whether_it_was_there_before(
+    kind: type[Single] | type[GroupCommit],
+) -> None:
+    class Replays(Memory):
+        async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+            return [(message(number, each.new.text), number > 1) for number, each in enumerate(writes, start=1)]
+
+    writer = kind(Replays())
+    assert await writer.add(new("hello"), 0) == (message(1, "hello"), False)
+
+
+async def test_when_a_commit_fails_all_who_wait_for_it_are_told_and_the_next_one_is_made() -> None:
+    class FailsOnce(Commits):
+        async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+            if not self.commits:
+                self.commits.append([])
+                raise StoreUnavailable("away")
+            return await super().add(writes, known_complete)
+
+    writer = GroupCommit(FailsOnce())
+    results = await asyncio.gather(*(writer.add(new(), 0) for _ in range(3)), return_exceptions=True)
+    assert [str(each) for each in results] == ["away"] * 3
+    found, _ = await writer.add(new("afterwards"), 0)
+    assert (found.text, writer.waiting) == ("afterwards", 0)
+
+
+async def test_before_the_first_commit_nobody_is_waited_for_for_any_time(clock: Clock) -> None:
+    memory = Commits()
+    writer = GroupCommit(memory, clock)
+    adding = []
+    for _ in range(10):
+        adding.append(asyncio.create_task(writer.add(new(), 0)))
+        await turns()
+        clock.time += 0.5
+    await asyncio.gather(*adding)
+    assert len(memory.commits[0]) in {1, 2}
 
 
 async def test_an_idle_writer_commits_again(clock: Clock) -> None:
@@ -76,6 +117,7 @@ async def test_stragglers_are_waited_for_no_longer_than_the_last_commit_took(clo
     """One write comes in each turn, each a second after the one before."""
     memory = Commits()
     writer = GroupCommit(memory, clock)
+    clock.time = 1000.0
     memory.may.clear()
     first = asyncio.create_task(writer.add(new("first"), 0))
     await turns(4)
