@@ -111,3 +111,12 @@ def test_each_caller_is_treated_as_if_it_were_alone(amount: int, seconds: int, s
         # Whoever was let in during the last window is remembered, and nobody who has not been for long.
         assert sum(each > clock.time - seconds for each in last.values()) <= shared.callers
         assert shared.callers <= sum(each > clock.time - seconds - 2 * FORGET_SECONDS for each in last.values())
+
+
+def test_callers_are_forgotten_at_intervals() -> None:
+    clock = Clock()
+    limit = window(2, 1, clock)
+    for time, callers in [(0.0, 1), (FORGET_SECONDS, 2), (FORGET_SECONDS + 0.5, 2), (2 * FORGET_SECONDS, 3)]:
+        clock.time = time
+        admit(limit, clock, f"at {time}")
+        assert limit.callers == callers
