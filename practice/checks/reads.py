@@ -10,7 +10,7 @@ from practice import histories
 from practice.check import Stage
 from practice.concurrency import at_once
 from practice.exchange import Answer
-from practice.expectations import Expectation, list_of_messages, message, quoted, texts
+from practice.expectations import Expectation, list_of_messages, listed, message, quoted, that
 from practice.histories import Read, Violation, Wrote
 from practice.server import Broken, Response, Server
 
@@ -124,8 +124,9 @@ def own(server: Server) -> None:
 
 def begins_with(wanted: list[str]) -> Expectation:
     """A list whose first texts are these."""
-    words = texts(wanted).words.replace(", in this order", " first, in this order")
-    return Expectation(words, lambda answer: (answer.texts or [])[: len(wanted)] == wanted)
+    return that(
+        f"a list that begins with {listed(wanted)}", lambda answer: (answer.texts or [])[: len(wanted)] == wanted
+    )
 
 
 @check("reads.answered", "while others write, every read and every write is answered", why="busy is no excuse")
