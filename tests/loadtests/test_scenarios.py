@@ -75,7 +75,7 @@ def test_fast_users_send_prepared_requests_where_a_scenario_has_them() -> None:
     assert find("conversation", fast=True).turns() == TURNS["conversation"]
 
 
-@pytest.mark.parametrize("behaviour", {*SCENARIOS["conversation"], *find("mixed", fast=True).turns()})
+@pytest.mark.parametrize("behaviour", [*SCENARIOS["conversation"], *find("mixed", fast=True).turns()])
 def test_each_behaviour_is_one_request_that_succeeds(
     shared_server: Server, session_of: Callable[[str], tuple[Session, Meter]], behaviour: Behaviour
 ) -> None:
