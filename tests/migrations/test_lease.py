@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 from migrations import lease as leases
 from migrations import runner
 from migrations.database import MigrationError
-from migrations.lease import LONG_AGO, LeaseLost, held, holder
+from migrations.lease import EPOCH, LeaseLost, held, holder
 from migrations.runner import Database
 from tests.waiting import eventually
 
@@ -40,13 +40,13 @@ def document(db: Database) -> dict[str, Any]:
 
 def now(db: Database) -> datetime:
     """The time by the database's clock."""
-    time: datetime = db.client.admin.command("hello")["localTime"].replace(tzinfo=LONG_AGO.tzinfo)
+    time: datetime = db.client.admin.command("hello")["localTime"].replace(tzinfo=EPOCH.tzinfo)
     return time
 
 
 def expire(db: Database) -> None:
     """Let the lease end, as if its time had passed."""
-    db.migration_lease.update_one({}, {"$set": {"until": LONG_AGO}})
+    db.migration_lease.update_one({}, {"$set": {"until": EPOCH}})
 
 
 def test_while_it_is_held_its_document_says_by_whom_and_until_when(db: Database) -> None:
@@ -63,7 +63,7 @@ def test_what_is_given_back_is_free_at_once(db: Database, other: Database) -> No
     for fence, runner_s in enumerate((db, other, db), start=1):
         with held(runner_s, seconds=HOUR, wait=0):
             assert document(db)["fence"] == fence
-        assert document(db) == {"_id": "lease", "owner": None, "session": None, "until": LONG_AGO, "fence": fence}
+        assert document(db) == {"_id": "lease", "owner": None, "session": None, "until": EPOCH, "fence": fence}
         assert holder(db) is None
 
 
@@ -84,7 +84,7 @@ def test_who_does_not_get_it_in_time_is_told_who_has_it(db: Database, other: Dat
         with pytest.raises(MigrationError) as refusal, held(other, wait=0.5, waiting=told.append):
             pass
         db.command("profile", 0)
-        assert told == [f"{holder(db)}, is migrating this database: waiting for it"]
+        assert told == [f"{holder(db)}, is migrating this database: waiting for it to finish"]
         assert str(refusal.value) == (
             f"{holder(db)} is migrating this database: wait until it has finished, then run again"
         )
@@ -158,7 +158,7 @@ def test_a_renewal_begins_its_time_anew(db: Database) -> None:
         assert before <= document(db)["until"] - timedelta(seconds=HOUR) <= now(db)
 
 
-@pytest.mark.parametrize("loss", [{"$set": {"until": LONG_AGO}}, {"$inc": {"fence": 1}}])
+@pytest.mark.parametrize("loss", [{"$set": {"until": EPOCH}}, {"$inc": {"fence": 1}}])
 def test_what_is_lost_can_neither_be_renewed_nor_written_under(db: Database, loss: dict[str, Any]) -> None:
     with held(db, seconds=HOUR) as lease:
         lost = db.migration_lease.find_one_and_update({}, loss, return_document=True)

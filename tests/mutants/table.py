@@ -8,36 +8,32 @@ from tests.mutants.operators import Mutant
 
 
 @dataclass(frozen=True)
-class Explained:
-    """A mutant that no test can tell from the original, and why."""
-
-    module: str
-    line: str
-    becomes: str
-    why: str
-
-
-@dataclass(frozen=True)
 class Table:
-    """What `table.toml` says: the tests of each module, names of tests to leave out, and the explained mutants."""
+    """What `table.toml` says.
+
+    `modules` has the tests of each module, `skip` the names of tests that are left out, and `explained` why a mutant,
+    by its module and the line that becomes another, cannot be told from the original.
+    """
 
     modules: dict[str, list[str]]
     skip: list[str]
-    explained: list[Explained]
+    explained: dict[tuple[str, str, str], str]
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        """Read the table. Raises `OSError` and `tomllib.TOMLDecodeError`."""
+        """Read the table. Raises `OSError` and `tomllib.TOMLDecodeError`, and `KeyError` for what is missing."""
         found = tomllib.loads(path.read_text())
-        explained = [Explained(**each) for each in found.get("explained", [])]
-        return cls(found["modules"], found.get("skip", []), explained)
+        explained = {
+            (each["module"], line, becomes): each["why"]
+            for each in found.get("explained", [])
+            for line, becomes in each["mutants"]
+        }
+        return cls(found["modules"], found["skip"], explained)
 
     def why(self, mutant: Mutant) -> str | None:
         """Why this mutant is equivalent to the original, or None if it is not known to be."""
-        key = (mutant.module, mutant.line, mutant.becomes)
-        return next((each.why for each in self.explained if (each.module, each.line, each.becomes) == key), None)
+        return self.explained.get((mutant.module, mutant.line, mutant.becomes))
 
     def tests(self, module: str) -> list[str]:
         """The tests of `module`, as arguments of pytest."""
-        skip = ["-k", f"not ({' or '.join(self.skip)})"] if self.skip else []
-        return [*self.modules[module], *skip]
+        return [*self.modules[module], "-k", f"not ({' or '.join(self.skip)})"]

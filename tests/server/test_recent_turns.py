@@ -204,12 +204,14 @@ async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(memory:
 
 @pytest.mark.parametrize("cache", ["ttl", "tail"])
 async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(memory: Memory, cache: str) -> None:
-    reader = reader_for(cache, memory, Timeline(memory))
+    timeline = Timeline(memory)
+    reader = reader_for(cache, memory, timeline)
     early = asyncio.create_task(reader.recent(5, 0))
     await until(lambda: memory.queries == ["before"])
     await turns(1)  # the query has taken effect, and is not answered yet
     memory.store(message(1))
     reader.note_stored(message(1))
+    assert timeline.complete == 1
     assert shown(await reader.recent(5, 0)) == [1]
     assert shown(await early) == []
 
