@@ -309,14 +309,14 @@ def test_the_report_tells_what_failed_and_when_it_first_passed(new_folder: NewFo
 def test_grading_goes_on_after_every_kind_of_failure(new_folder: NewFolder, tmp_path: Path) -> None:
     good = new_folder(name="good")
     broken = new_folder(command="no-such-program {port}", name="broken")
-    slow = new_folder('execute("INSERT INTO visits DEFAULT VALUES")', "import time; time.sleep(60)", name="slow")
+    slow = new_folder('execute("INSERT INTO visits DEFAULT VALUES")', "import time; time.sleep(200)", name="slow")
     (tmp_path / "empty").mkdir()
-    ended = run("practice", "grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "12")
+    ended = run("practice", "grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "45")
     assert ended.returncode == 0, ended.stderr
     header, *rows = ended.stdout.splitlines()
     assert header.startswith("folder,scaffolding,messages,time,")
     assert "no-such-program cannot be started" in rows[0]
     assert "has no practice.toml" in rows[1]
-    assert "it was stopped after 12 s" in rows[2]
+    assert "it was stopped after 45 s" in rows[2]
     assert rows[3] == f"{good},6/6,,,,,,,,,6,0,0,0,"
     assert not using(tmp_path)
