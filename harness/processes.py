@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -140,9 +141,16 @@ def first_line(pipe: IO[bytes], seconds: float) -> str:
 def descendants(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     """`processes` and their running descendants, each once."""
     found = {each.pid: each for each in processes}
-    for process in processes:
+    children: dict[int, list[psutil.Process]] = defaultdict(list)
+    for process in psutil.process_iter():
         with suppress(psutil.Error):
-            found |= {each.pid: each for each in process.children(recursive=True) if each.pid not in found}
+            children[process.ppid()].append(process)
+    parents = list(found)
+    for pid in parents:  # grows while it is gone through
+        for child in children[pid]:
+            if child.pid not in found:
+                found[child.pid] = child
+                parents.append(child.pid)
     return list(found.values())
 
 

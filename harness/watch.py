@@ -1,14 +1,15 @@
 """Finds the processes that listen on a port or serve a URL, and measures their CPU time."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
 from harness.processes import descendants
+from harness.sockets import tcp_sockets
 
 
 @dataclass
@@ -73,56 +74,38 @@ def behind(url: str) -> Processes:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:  # not a valid port
         return Processes(nobody)
-    listening: dict[int, list[psutil.Process]] = defaultdict(list)
+    listening: dict[int, set[int]] = defaultdict(set)
     connected: dict[int, set[int]] = defaultdict(set)
-    for process, connection in _tcp_connections():
-        if connection.status == psutil.CONN_LISTEN:
-            listening[connection.laddr.port].append(process)
-        elif connection.raddr and _is_loopback(connection.raddr.ip):
-            connected[process.pid].add(connection.raddr.port)
-    servers = descendants(listening[port])
+    for each in tcp_sockets():
+        if each.remote_port is None:
+            listening[each.port].add(each.pid)
+        else:
+            connected[each.pid].add(each.remote_port)
+    servers = descendants(_processes(listening[port]))
     pids = {each.pid for each in servers}
-    remotes = {remote for server in servers for remote in connected[server.pid]}
-    behind_them = {each for remote in remotes for each in listening[remote] if each.pid not in pids}
+    behind_them = {one for pid in pids for remote in connected[pid] for one in listening[remote]} - pids
     found = nobody | {"server": servers}
-    for each in behind_them:
-        found["mongod" if "mongod" in each.name() else "database"].append(each)
+    for process in _processes(behind_them):
+        found["mongod" if "mongod" in process.name() else "database"].append(process)
     return Processes(found)
 
 
 def listeners(port: int) -> list[psutil.Process]:
     """The processes that listen on the TCP port `port`, as far as this user may see them."""
-    return [
-        process
-        for process, connection in _tcp_connections()
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    ]
+    return _processes({each.pid for each in tcp_sockets() if each.listens and each.port == port})
 
 
 def listening_ports(process: psutil.Process) -> list[int]:
     """The TCP ports on which `process` listens."""
-    return [each.laddr.port for each in _connections_of(process) if each.status == psutil.CONN_LISTEN]
+    return sorted({each.port for each in tcp_sockets() if each.listens and each.pid == process.pid})
 
 
-def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address in {"::1", "::ffff:127.0.0.1"} or address in _own_addresses()
-
-
-def _own_addresses() -> set[str]:
-    return {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
-
-
-def _tcp_connections() -> Iterator[tuple[psutil.Process, Any]]:
-    for process in psutil.process_iter():
-        for connection in _connections_of(process):
-            yield process, connection
-
-
-def _connections_of(process: psutil.Process) -> list[Any]:
-    try:
-        return process.net_connections("tcp")
-    except psutil.Error:
-        return []  # the process has ended, or belongs to another user
+def _processes(pids: Iterable[int]) -> list[psutil.Process]:
+    found = []
+    for pid in sorted(pids):
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def cpu_seconds(process: psutil.Process) -> float:

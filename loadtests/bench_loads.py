@@ -1,6 +1,7 @@
 """The loads of `make bench`: functions that load the server at a URL for some seconds, and return a Sample."""
 
 import asyncio
+import json
 import math
 import sys
 import tempfile
@@ -8,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from harness import processes, watch
@@ -106,17 +106,15 @@ def a_million_requests(url: str, seconds: float) -> Sample:
 
 def fast_http_users(url: str, seconds: float) -> Sample:
     """64 of Locust's FastHttpUser, in one process, reading as fast as they are answered."""
-    with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder:
-        prefix = Path(folder) / "locust"
-        command = [sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("fast_http_users.py"))]
-        command += ["--headless", "--host", url, "--users", "64", "--spawn-rate", "64", "--csv", str(prefix)]
-        command += ["--run-time", f"{math.ceil(seconds) + 1}s", "--only-summary", "--loglevel", "ERROR"]
-        processes.run(command)
-        rows = pd.read_csv(f"{prefix}_stats_history.csv")
-    # Locust's figure is an average of several seconds, so the requests are counted: from the first second to the last.
-    counted = rows[rows["Total Request Count"] > 0]
-    times, requests = counted["Timestamp"].to_numpy(), counted["Total Request Count"].to_numpy()
-    return Sample({"requests_per_s": float((requests[-1] - requests[0]) / (times[-1] - times[0]))})
+    command = [sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("fast_http_users.py"))]
+    command += ["--headless", "--host", url, "--users", "64", "--spawn-rate", "64"]
+    command += ["--run-time", f"{math.ceil(seconds)}s", "--only-summary", "--loglevel", "ERROR"]
+    said = processes.run(command)
+    found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    void = (
+        f"{found['failed']} requests failed" if found["failed"] else "" if found["requests"] else "nothing was answered"
+    )
+    return Sample({"requests_per_s": found["requests"] / max(found["seconds"], 1e-3)}, void)
 
 
 def fast_users(url: str, seconds: float) -> Sample:

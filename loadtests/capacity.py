@@ -1,4 +1,4 @@
-"""How much can it take? The highest offered rate at which the service keeps its promise."""
+"""Search the capacity of a service: the highest offered rate at which it holds a service level objective (SLO)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,9 +29,10 @@ USERS = 64
 
 @dataclass(frozen=True)
 class Slo:
-    """A promise: so many percent of the requests within so many ms of being due, and almost none fails.
+    """A service level objective: a percentile of latency from due time, in ms, and a share of failures.
 
-    `failures` is the share of requests that may fail, be refused, or never be sent for want of a free user.
+    `failures` is the share of requests that may fail, be refused, get no answer, or never be sent for want of a free
+    user.
     """
 
     percentile: int = 95
@@ -48,9 +49,9 @@ class Slo:
         return f"p{self.percentile}_ms"
 
     def held_by(self, summary: dict[str, Any]) -> bool:
-        """Whether a run kept the promise."""
+        """Whether a run held the objective."""
         ok = summary["requests_per_s"]
-        bad = sum(summary[name] for name in ("refused_per_s", "failed_per_s", "unsent_per_s"))
+        bad = sum(summary[name] for name in ("refused_per_s", "failed_per_s", "unanswered_per_s", "unsent_per_s"))
         return bool(
             not summary["lost"]
             and ok

@@ -1,4 +1,4 @@
-"""What was measured, as figures: units on the axes, uncertainty drawn, a variant in one colour throughout."""
+"""Charts of runs, comparisons and capacities: units on the axes, uncertainty drawn, one colour for each variant."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -24,17 +24,16 @@ from loadtests.raw_http import WATCH_SECONDS, RawConnection, RawTransport
 from loadtests.request_log import OK, UNANSWERED, UNSENT, RequestLog
 from loadtests.scenarios import Request, find
 from loadtests.schedule import Schedule
-from loadtests.sessions import WRONG_ANSWER, Exchange, RequestsTransport, Session
+from loadtests.sessions import HEADERS_VARIABLE, WRONG_ANSWER, Exchange, RequestsTransport, Session
 from loadtests.tally import Tally
 
 BEAT_SECONDS = 0.02
-# How much later than its workers a master ends the load: they begin when they have heard from it.
-HEARSAY_SECONDS = 1.0
+# How much later than their time is over a master waits for workers that have not ended: they begin later than it does.
+PATIENCE_SECONDS = 10.0
 # How long answers may take that are awaited when the load ends.
 GRACE_SECONDS = 5.0
 REPORT_SECONDS = 1.0
 DRAINED = "drained"
-HEADERS_VARIABLE = "LOADTESTS_HEADERS"
 
 
 @events.init_command_line_parser.add_listener
@@ -146,7 +145,7 @@ class Recorder:
         if not self._options.length:
             return
         gevent.sleep(self._options.length)
-        deadline = time.perf_counter() + HEARSAY_SECONDS + GRACE_SECONDS
+        deadline = time.perf_counter() + PATIENCE_SECONDS + GRACE_SECONDS
         while self._drained < len(self._runner.worker_indexes) and time.perf_counter() < deadline:
             gevent.sleep(BEAT_SECONDS)
         self._runner.quit()

@@ -1,4 +1,4 @@
-"""What a migration costs those who use the service meanwhile, and whether it loses anything.
+"""Measure what a migration costs the live requests beside it, and whether it loses messages.
 
 The database is migrated, with its indexes, but holds messages that servers of the first version have left.
 Rounds with and without `python -m migrations up 0002` at work, in turns, under the same mixed load; a round

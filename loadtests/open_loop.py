@@ -1,4 +1,4 @@
-"""Send one request again and again at a given rate, whatever becomes of the answers: an open system.
+"""Send one request at a constant rate, however slowly it is answered: an open-loop load generator.
 
 wrk waits for answers, so it offers less where a service is slow, and that hides what too much does to
 it. Here each request has a time when it is due. It goes out on a connection that is free, or on a new

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from harness.servers import direct_session
 from harness.threads import meanwhile
 
 CPU_SECONDS = 0.25
-FIND_SECONDS = 1.0
+FIND_SECONDS = 2.0
 METRICS_SECONDS = 0.5
 TIMEOUT = 2.0
 
 
 class Watched:
-    """The processes that take part in a run: looked for again every second, and when one of them has ended."""
+    """The processes that take part in a run: looked for again every two seconds, and when one of them has ended."""
 
     def __init__(self, url: str, locust: Sequence[psutil.Process], roots: Sequence[psutil.Process] = ()) -> None:
         self._url, self._roots, self._locust = url, roots, locust
@@ -58,15 +58,14 @@ class Watched:
 
     def _find(self) -> None:
         ended = any(not each.is_running() for them in self._known.values() for each in them)
-        found: Mapping[str, list[psutil.Process]] = {}
-        if ended or time.monotonic() - self._looked > FIND_SECONDS:
-            self._looked = time.monotonic()
-            found = watch.behind(self._url).roles
-        for role in ("server", "mongod", "database"):
-            known = {each.pid: each for each in [*self._known[role], *found.get(role, [])] if each.is_running()}
-            self._known[role] = descendants(list(known.values()))
-        self._known["server"] = descendants([*self._known["server"], *self._roots])
-        self._known["locust"] = descendants(self._locust)
+        if not ended and time.monotonic() - self._looked < FIND_SECONDS:
+            return
+        self._looked = time.monotonic()
+        found = watch.behind(self._url).roles | {"locust": list(self._locust)}
+        found["server"] += self._roots
+        for role, known in self._known.items():
+            living = {each.pid: each for each in [*known, *found[role]] if each.is_running()}
+            self._known[role] = descendants(list(living.values()))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,9 @@ from tqdm import tqdm
 
 from harness import interrupts
 from harness.processes import ProgramError
-from practice import grade, hints, history, render, report, results, runner, selftest, settings, stages
+from loadtests.capacity import Slo
+from loadtests.run import RunError
+from practice import grade, hints, history, measure, render, report, results, runner, selftest, settings, stages
 from practice import start as start_server
 from practice.check import Stage
 from practice.results import StageResult
@@ -46,6 +49,18 @@ class StageType(click.ParamType[Stage]):
             self.fail(f"there is no stage {value}; the stages are {known}", param, ctx)
 
 
+class TakesStages(click.Command):
+    """A command whose option `--stage` takes one value or several, once or repeatedly."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {str(word) for each in stages.STAGES for word in (each.number, each.name)}
+        spread: list[str] = []
+        for number, word in enumerate(args):
+            follows_a_stage = number >= 2 and args[number - 1] in known and len(spread) >= 2 and spread[-2] == "--stage"
+            spread += ["--stage", word] if word in known and follows_a_stage else [word]
+        return super().parse_args(ctx, spread)
+
+
 @click.group()
 def command() -> None:
     """Write a message service of your own, in any language, and know whether it is right.
@@ -57,6 +72,7 @@ def command() -> None:
       python -m practice show 1
       python -m practice check my-server --stage 1
       python -m practice hint scaffolding.at_once my-server
+      python -m practice measure my-server
     """
 
 
@@ -86,11 +102,11 @@ def show(stage: Stage) -> None:
     _echo(render.stage(stage))
 
 
-@command.command()
+@command.command(cls=TakesStages)
 @FOLDER
 @click.option("--command", "command_line", help='A command that starts the server: "python app.py --port {port}".')
 @click.option("--url", help="A server that runs already. What needs restarts is not asked.")
-@click.option("--stage", "chosen", type=StageType(), multiple=True, help="Only this stage; can be repeated.")
+@click.option("--stage", "chosen", type=StageType(), multiple=True, help="Only this stage, or several.")
 @click.option("--all", "everything", is_flag=True, help="Show every check, and not only the first that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--yes-it-is-mine", is_flag=True, help="The server at --url is yours, although on another machine.")
@@ -113,7 +129,7 @@ def check(
     \b
     Examples:
       python -m practice check my-server
-      python -m practice check my-server --stage 1 --stage 2 --all
+      python -m practice check my-server --stage 1 2 --all
       python -m practice check --command "node server.mjs {port} {data}" --stage messages
       python -m practice check --url http://127.0.0.1:8000 --json
     """
@@ -159,6 +175,50 @@ def write_report(folder: Path | None, output: Path | None) -> None:
         except OSError as error:
             raise SettingsError(f"cannot write {path}: {error.strerror}") from error
     click.echo(path)
+
+
+@command.command("measure")
+@FOLDER
+@click.option("--command", "command_line", help='A command that starts the server: "python app.py --port {port}".')
+@click.option("--url", help="A server that runs already. It must be on this machine for its costs to be seen.")
+@click.option("--yes-it-is-mine", is_flag=True, help="The server at --url is yours, although on another machine.")
+@click.option("--within", default=50.0, show_default=True, type=click.FloatRange(min=1), help="The promise: p95 in ms.")
+@click.option(
+    "--seconds", default=1.5, show_default=True, type=click.FloatRange(min=1), help="How long each run lasts."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def measure_server(
+    folder: Path | None,
+    command_line: str | None,
+    url: str | None,
+    yes_it_is_mine: bool,
+    within: float,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Measure the server in FOLDER beside the lab's own: capacity, cost of a request, where the time goes.
+
+    Reads, writes and both, in turns on this machine; takes some ten minutes. Stages 1 and 2 must pass first. The result
+    is kept for `report`.
+
+    \b
+    Example:
+      python -m practice measure my-server
+    """
+    with _explained():
+        target = _target(folder, command_line, url, yes_it_is_mine)
+        try:
+            measured = measure.measure(
+                target, Slo(milliseconds=within), seconds, lambda what: click.echo(what, err=True)
+            )
+        except RunError as error:
+            raise SettingsError(f"the load did not run: {error}") from error
+        if (target.folder / settings.FILE).is_file() and target.command is not None:
+            measure.save(measured, target.own_files)
+    if as_json:
+        click.echo(json.dumps(asdict(measured), ensure_ascii=False))
+    else:
+        _echo(measure.lines(measured, target.answers.slow))
 
 
 @command.command("grade")

@@ -56,7 +56,10 @@ def list_of_messages() -> Expectation:
 
 def texts(wanted: Sequence[str]) -> Expectation:
     """A list of messages with exactly these texts, in this order."""
-    return Expectation(f"the texts {listed(wanted)}, in this order", lambda answer: answer.texts == list(wanted))
+    words = f"the texts {listed(wanted)}, in this order"
+    if len(wanted) < 2:
+        words = f"the text {listed(wanted)}, and no other" if wanted else "no messages"
+    return Expectation(words, lambda answer: answer.texts == list(wanted))
 
 
 def includes(wanted: Collection[str]) -> Expectation:

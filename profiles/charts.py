@@ -1,4 +1,4 @@
-"""Where the time goes, as figures. Each can be shown in a notebook, or kept with `figure.savefig("name.svg")`."""
+"""Charts of profiles. Each can be shown in a notebook, or kept with `figure.savefig("name.svg")`."""
 
 import io
 from collections import defaultdict

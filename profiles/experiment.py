@@ -19,7 +19,7 @@ from harness import watch
 from loadtests.experiment import Variants, in_turn, servers, targets_of
 from loadtests.folders import new_folder
 from loadtests.ingest import Run
-from loadtests.intervals import Difference, paired_difference, paired_ratio
+from loadtests.intervals import Difference, holm, paired_difference, paired_ratio
 from loadtests.run import Load, run, until_loaded
 from loadtests.summary import summarize
 from loadtests.targets import Running
@@ -85,19 +85,21 @@ class Profiles:
 
         A row for each function, the largest change first: function, the two variants, change, low and
         high (its 95 % interval, over the rounds), in microseconds, and what: appeared, vanished, grew,
-        shrank, or "" where the interval holds 0.
+        shrank, or "" where the change is not clear, as one of as many functions (Holm's correction).
         """
         base, other = self.variants[0], self.variants[-1]
         own = self.stacks.assign(function=self.stacks["stack"].str.rpartition(";")[2])
         rounds = own.pivot_table("us_per_request", "function", ["variant", "round"], aggfunc="sum", fill_value=0.0)
         both = sorted(set(rounds[base]) & set(rounds[other]))
+        pairs = {name: (row[base][both].to_numpy(), row[other][both].to_numpy()) for name, row in rounds.iterrows()}
+        changes = {name: paired_difference(*pair) for name, pair in pairs.items()}
+        clear = holm({name: change.p for name, change in changes.items()})
         rows = []
-        for function, row in rounds.iterrows():
-            before, after = row[base][both].to_numpy(), row[other][both].to_numpy()
-            change = paired_difference(before, after)
-            means = {base: before.mean(), other: after.mean()}
+        for name, change in changes.items():
+            means = dict(zip((base, other), (values.mean() for values in pairs[name]), strict=True))
             interval = {"change": change.value, "low": change.low, "high": change.high}
-            rows.append({"function": function} | means | interval | {"what": _what(change, *means.values())})
+            what = _what(change, *means.values()) if clear[name] else ""
+            rows.append({"function": name} | means | interval | {"what": what})
         table = pd.DataFrame(rows).sort_values("change", key=abs, ascending=False)
         return table.set_index("function")
 
@@ -117,8 +119,6 @@ class Profiles:
 
 
 def _what(change: Difference, before: float, after: float) -> str:
-    if not change.differs:
-        return ""
     if before == 0 or after == 0:
         return "appeared" if before == 0 else "vanished"
     return "grew" if change.value > 0 else "shrank"

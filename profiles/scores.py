@@ -1,4 +1,4 @@
-"""The measuring, measured: truths it has to leave alone, and faults of known size that it has to find.
+"""Test the measuring itself: equals that it must not tell apart, and faults of known size that it has to find.
 
 Each score prints a line as soon as it knows more, and returns a table, whether the result is good enough,
 and the result in words.

@@ -16,7 +16,7 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         cwd=cwd,
         check=False,
     )

@@ -27,7 +27,8 @@ EXTENDING = pages.DOCS["extending"]
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 URL = "http://127.0.0.1:8000"
 # Commands about what exists only when one has followed docs/extending.md, as the last tests here do.
-WHEN_FOLLOWED = re.compile(" (questions|starlette) ")
+# Or about a service of the reader's own.
+WHEN_FOLLOWED = re.compile(r" (questions|starlette) | shop\.py:")
 NAMED_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*/(?:[\w-]+\.(?:py|ipynb|md|yaml|lua))?")
 
 

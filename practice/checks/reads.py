@@ -10,7 +10,7 @@ from practice import histories
 from practice.check import Stage
 from practice.concurrency import at_once
 from practice.exchange import Answer
-from practice.expectations import Expectation, list_of_messages, message, quoted, texts
+from practice.expectations import list_of_messages, message, quoted, texts
 from practice.histories import Read, Violation, Wrote
 from practice.server import Broken, Response, Server
 
@@ -34,6 +34,7 @@ WRITERS, READERS = 4, 4
 SECONDS = 4.0
 MESSAGES_EACH = 120
 LIMITS = (1, 5, 20, 100)
+LENGTHS = (3, 1, 5, 2)
 PAUSE_SECONDS = 0.004
 
 
@@ -115,17 +116,13 @@ def none_of(server: Server, kind: str, words: str) -> None:
     why="who does not see what they have just written writes it again",
 )
 def own(server: Server) -> None:
-    for limit in (1, 2, 5, 20):
-        server.get(f"/messages?limit={limit}").expect(list_of_messages())
-        said = [f"first of two, for {limit}", f"second of two, for {limit}"]
+    for number in range(3):
+        for limit in LENGTHS:
+            server.get(f"/messages?limit={limit}").expect(list_of_messages())
+        said = [f"{each} of {max(LENGTHS)}, round {number}" for each in range(1, max(LENGTHS) + 1)]
         server.say(*said)
-        server.get(f"/messages?limit={limit}").expect(list_of_messages(), begins_with(said[::-1][:limit]))
-
-
-def begins_with(wanted: list[str]) -> Expectation:
-    """A list whose first texts are these."""
-    words = texts(wanted).words.replace(", in this order", " first, in this order")
-    return Expectation(words, lambda answer: (answer.texts or [])[: len(wanted)] == wanted)
+        for limit in LENGTHS:
+            server.get(f"/messages?limit={limit}").expect(list_of_messages(), texts(said[::-1][:limit]))
 
 
 @check("reads.answered", "while others write, every read and every write is answered", why="busy is no excuse")

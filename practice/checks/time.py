@@ -45,8 +45,8 @@ repository or a folder; the lab runs it, posts messages, stops it, and starts yo
     before = "git:stage-2"
     migrate = "python migrate.py --data {data}"   # if the new server does not do it when it starts
 All messages are there afterwards, with their ids and in their order. The created_at of old ones may be null if you do
-not know it; do not invent one. To migrate may be done
-twice, also when new messages have been posted since, and it may be killed in between and begun again.""",
+not know it; do not invent one. To migrate may be done twice, also when new messages have been posted since, and it may
+be killed in between and begun again.""",
     environment={"TZ": "Asia/Kathmandu"},
 )
 check = STAGE.check
@@ -129,7 +129,8 @@ def left_out(server: Server) -> None:
 @check("time.inclusive", "since includes the moment itself", why="of two messages of one moment, one would be missed")
 def inclusive(server: Server) -> None:
     written, _ = earlier_and_later(server)
-    since(server, written, texts(["later"]), limit=1)
+    words = f'"later", which was created at {written} itself'
+    since(server, written, that(words, lambda answer: answer.texts == ["later"]), limit=1)
 
 
 @check("time.limit", "since and limit work together, newest first", why="what is new may be much")

@@ -63,7 +63,7 @@ MUTANTS = (
     mutant(
         "slack_text_not_unescaped",
         "slack.unescaped",
-        "&lt; in a command is stored as it comes, and was typed as <.",
+        "A command is stored as Slack wrote it: who typed < finds &lt;.",
         Change("flask_sqlite/webhooks.py", "checked_text(unescaped(rest))", "checked_text(rest)"),
     ),
     mutant(

@@ -158,19 +158,20 @@ MUTANTS = (
             "    if (this.#tokens < 1) return",
             """\
     if (this.#tokens < 1) this.places = (this.places ?? 720) - 1;
-    if (this.#tokens < 1 || this.places <= 0) return""",
+    if (this.places <= 0) return 1;
+    if (this.#tokens < 1) return""",
         ),
     ),
     mutant(
         "batch_waits_for_silence",
         "writes.latency",
-        "A batch is written when no write has come for 30 ms, which in a storm is never.",
+        "A batch is written when no write has come for 90 ms, which in a storm is never.",
         Change(
             "node/log.mjs",
             "      if (!this.#busy) this.#flush();",
             """\
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.#busy || this.#flush(), 30);""",
+      this.timer = setTimeout(() => this.#busy || this.#flush(), 90);""",
         ),
     ),
     mutant(

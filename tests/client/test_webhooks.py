@@ -15,8 +15,8 @@ from tests.conftest import StartServer
 @pytest.fixture
 def server(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A service with both integrations; the client gets the same environment variables."""
-    monkeypatch.setenv("LAB_TWILIO_AUTH_TOKEN", "any token")
-    monkeypatch.setenv("LAB_SLACK_SIGNING_SECRET", "any secret")
+    monkeypatch.setenv("LAB_TWILIO_AUTH_TOKEN", "any-token")
+    monkeypatch.setenv("LAB_SLACK_SIGNING_SECRET", "any-secret")
     monkeypatch.setenv("LAB_PUBLIC_BASE_URL", "http://127.0.0.1:8000")
     server = start_server(slack_response_urls="loopback")
     monkeypatch.setenv("LAB_URL", server.url)

@@ -71,7 +71,7 @@ def test_the_figures_as_json_even_where_there_are_none(
 ) -> None:
     ended, folder = refused
     figures = json.loads(ended.stdout, parse_constant=not_json)
-    assert set(figures) == {*TITLES, "void", "lost", "folder"}
+    assert set(figures) == {*TITLES, "void", "lost", "folder", "conditions"}
     assert figures["folder"] == str(folder)
     assert figures["refused_per_s"] == summarize(Run(folder))["refused_per_s"] > 0
     assert figures["requests_per_s"] == 0

@@ -159,9 +159,9 @@ def test_nothing_of_a_lost_run_counts() -> None:
 
 
 def test_the_table_tells_what_the_rounds_would_have_shown() -> None:
-    comparison = made_up(
-        {"A": (100.0, 50.0, ""), "B": (101.0, 50.0, "")}, {"A": (101.0, 50.0, ""), "B": (99.0, 50.0, "")}
-    )
+    pairs = [{"A": (100.0, 50.0, ""), "B": (101.0, 50.0, "")}, {"A": (101.0, 50.0, ""), "B": (99.0, 50.0, "")}]
+    assert "2 pairs cannot say what would have been" in made_up(*pairs).verdict("server_us")
+    comparison = made_up(*pairs, *pairs)
     ratio = comparison.ratio("server_us")
     assert ratio is not None
     assert f"{ratio.visible:.0%}" in comparison.verdict("server_us")

@@ -3,8 +3,8 @@
 `table.toml` names the modules, the tests of each, and the mutants that no test can tell from the original. The
 working tree never changes: mutants run in copies of it.
 
-Why a program of our own: mutmut (3.8) mutates no decorated function, so not `migrations.lease.held`, and no constant, and
-chooses tests for all modules together; cosmic-ray (8.7) writes its mutants into the working tree.
+Why a program of our own: mutmut (3.8) mutates no decorated function, so not `migrations.lease.held`, and no constant,
+and chooses tests for all modules together; cosmic-ray (8.7) writes its mutants into the working tree.
 """
 
 import importlib

@@ -12,6 +12,9 @@ from tests.commands import run
 from tests.practice.probes import PROBES, practised
 from tests.practice.shown_by import probe_of
 
+# Servers are started and killed many times, on whatever machine this is.
+pytestmark = pytest.mark.timeout(300)
+
 # One or two of each stage; the self-test of `practice` runs all.
 SAMPLE = (
     "visits_lost_under_concurrency",
@@ -47,7 +50,7 @@ def test_names_are_unique_and_sentences_whole() -> None:
     assert len({each.name for each in MUTANTS}) == len(MUTANTS)
     for each in MUTANTS:
         assert re.fullmatch("[a-z0-9_]+", each.name)
-        assert each.says[0].isupper() or each.says.startswith(("created_at", "limit=", "list N", "since")), each.says
+        assert len(each.says.split()) >= 5
         assert each.says.endswith(".")
 
 

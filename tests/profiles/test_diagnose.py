@@ -12,7 +12,9 @@ from harness import mongod
 from harness.servers import Server
 from harness.threads import meanwhile
 from loadtests import service
+from loadtests.ingest import Run
 from loadtests.run import Load
+from loadtests.summary import FULL_MACHINE, MACHINE_FULL, summarize
 from profiles import scores
 from profiles.checklist import checklist
 from profiles.diagnose import UNKNOWN, diagnose
@@ -130,4 +132,10 @@ def test_a_starved_generator(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with scores.half_stopped(folder):
         seen = look(Load("reads", seconds=1.5, warmup=0.0, rate=40), server.url, folder)
-    assert seen.generator.startswith("Locust was late")
+    void = summarize(Run(folder))["void"]
+    if seen.machine < FULL_MACHINE:
+        assert seen.generator == void
+        assert void.startswith("Locust was late")
+    else:  # others use the machine too, as they do while many tests run: then it is not Locust's fault
+        assert seen.generator == ""
+        assert void.startswith(MACHINE_FULL)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from server import tasks
 from server.messages import Position, Void
 from server.timeline import BATCH, GAP_SECONDS, WAIT_SECONDS, Timeline
 from tests.server.clock import Clock
-from tests.server.memory import Memory, message, new, numbers, unnumbered
+from tests.server.memory import Memory, message, new, numbers, turns, unnumbered
 
 pytestmark = pytest.mark.asyncio
 
@@ -228,3 +229,42 @@ async def test_a_gap_is_as_old_as_when_a_number_above_it_was_seen(clock: Clock) 
     memory.store(message(3))
     await timeline.recent(9)
     assert 2 not in memory.entries
+
+
+async def test_a_page_asks_for_as_many_more_as_were_void(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(message(1), Void(2), Void(3), *map(message, (4, 5, 6)), Void(7), message(8))
+    await timeline.catch_up()
+    memory.limits.clear()
+    assert numbers((await timeline.page(Position(), 2)).messages) == [8, 6]
+    assert memory.limits == [3, 1]
+
+
+async def test_old_messages_whose_numbers_count_down_from_zero_are_followed_too(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(*map(message, (-1, 0, 1, 2)))
+    await timeline.catch_up()
+    first = await timeline.after(-2, 2)
+    assert (numbers(first.messages), first.up_to) == ([-1, 0], 0)
+    assert numbers((await timeline.after(first.up_to, 2)).messages) == [1, 2]
+
+
+async def test_who_has_met_nothing_does_not_wait_for_a_gap(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(message(2))
+    await timeline.catch_up()
+    assert memory.queries == ["numbers_after"]
+
+
+async def test_who_waits_for_a_gap_does_not_ask_all_the_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.timeline.POLL_SECONDS", 1000.0)
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(message(2))
+    waiting = asyncio.create_task(timeline.catch_up(seen=2))
+    await turns(50)
+    assert memory.queries == ["numbers_after"]
+    await tasks.end(waiting)

@@ -98,7 +98,7 @@ class Store:
         """Return a message and its replies, oldest first; None if there is no such message."""
         with self._reading() as db:
             message = _find(db, id)
-            return message and (message, _messages(db, "WHERE reply_to = ? ORDER BY id", id))
+            return None if message is None else (message, _messages(db, "WHERE reply_to = ? ORDER BY id", id))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
