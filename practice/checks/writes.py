@@ -50,6 +50,9 @@ Within {NORMAL_SECONDS:g} s after the storm, writes are admitted as before. Read
 )
 check = STAGE.check
 
+# More reads, one after the other, than the limit would let through in a second if it counted them.
+READS_TO_LIMIT = 3
+
 CALM_SECONDS = 3.0
 IDLE_SECONDS = 2.0
 
@@ -162,6 +165,17 @@ def _bytes(url: str, text: str) -> bytes:
 )
 def nobody_is_refused(server: Server) -> None:
     server.once(calm)
+
+
+@check(
+    "writes.reads",
+    "reads are not limited",
+    why="who only reads takes nothing from those who write",
+    needs=LIMIT,
+)
+def reads_are_free(server: Server) -> None:
+    for _ in range(READS_TO_LIMIT * server.promises.write_limit):
+        server.get("/messages?limit=1").expect(list_of_messages())
 
 
 @check(

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 BODY = b'{"messages":["the same bytes"]}'
 DATABASES = ["fastapi_mongodb", "flask_sqlite"]
-CONSTANTS = ["fastapi_constant", "tornado_constant"]
+CONSTANTS = ["fastapi_constant", "protocol_constant", "tornado_constant"]
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_the_folder_holds_locusts_own_files_and_ours(mixed: Path) -> None:
         "cpu.csv",
         "metrics.csv",
         "generator.csv",
+        "workers.csv",
         "run.json",
     }
 
@@ -79,7 +80,7 @@ def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Server)
         "processes",
         "warnings",
     }
-    assert Load(**record["load"] | {"locust": ()}) == MIXED
+    assert Load(**record["load"] | {"locust": (), "headers": {}}) == MIXED
     assert "locust" in record["command"]
     assert record["url"] == shared_server.url
     assert record["settings"] == {"cache": "ttl"}

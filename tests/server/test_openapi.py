@@ -14,7 +14,7 @@ from tests.conftest import StartServer
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_two_thousand_generated_requests_find_no_fault(server: Server, tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"]
     command += [f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "200", "--seed", "1"]

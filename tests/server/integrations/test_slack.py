@@ -217,7 +217,7 @@ def test_reply(lab: Server, slack_channel: Channel) -> None:
     [
         ("", "/msg list N"),
         ("help", "/msg list N"),
-        ("shout &lt;!here&gt;", "&lt;!here&gt;"),
+        ("shout&lt;!here&gt;", "shout&lt;!here&gt;"),
         ("shout", "There is no command “shout”"),
         ("send", "The text is missing"),
         ("send    ", "The text is missing"),
