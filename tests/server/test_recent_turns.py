@@ -203,17 +203,28 @@ async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(memory:
 
 
 @pytest.mark.parametrize("cache", ["ttl", "tail"])
-async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(memory: Memory, cache: str) -> None:
+async def test_a_read_after_a_write_does_not_join_a_query_from_before_it(cache: str) -> None:
+    class Held(Memory):
+        """Its queries have taken effect, and are not answered yet."""
+
+        async def before(self, position: Position, limit: int) -> list[Entry]:
+            found = await super().before(position, limit)
+            await may.wait()
+            return found
+
+    may, memory = asyncio.Event(), Held()
     timeline = Timeline(memory)
     reader = reader_for(cache, memory, timeline)
     early = asyncio.create_task(reader.recent(5, 0))
-    await until(lambda: memory.queries == ["before"])
-    await turns(1)  # the query has taken effect, and is not answered yet
+    await turns(5)
+    assert memory.queries == ["before"]
     memory.store(message(1))
     reader.note_stored(message(1))
     assert timeline.complete == 1
-    assert shown(await reader.recent(5, 0)) == [1]
-    assert shown(await early) == []
+    late = asyncio.create_task(reader.recent(5, 0))
+    await turns(5)
+    may.set()
+    assert (shown(await early), shown(await late)) == ([], [1])
 
 
 # The tail.
