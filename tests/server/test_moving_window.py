@@ -116,7 +116,21 @@ def test_each_caller_is_treated_as_if_it_were_alone(amount: int, seconds: int, s
 def test_callers_are_forgotten_at_intervals() -> None:
     clock = Clock()
     limit = window(2, 1, clock)
-    for time, callers in [(0.0, 1), (FORGET_SECONDS, 2), (FORGET_SECONDS + 0.5, 2), (2 * FORGET_SECONDS, 3)]:
+    # Nobody is forgotten in between, and then whoever came no later than a window ago.
+    begin = FORGET_SECONDS
+    for time, callers in [(0.0, 1), (begin, 2), (begin + 1, 1), (begin + FORGET_SECONDS, 2)]:
         clock.time = time
         admit(limit, clock, f"at {time}")
         assert limit.callers == callers
+
+
+def test_after_a_refusal_a_caller_may_be_a_few_intervals_late_and_no_more() -> None:
+    clock = Clock()
+    limit = window(8, 2, clock)
+    assert [admit(limit, clock).admitted for _ in range(7)] == [True] * 7
+    clock.time = 1.0
+    assert admit(limit, clock).admitted
+    clock.time = 1.9
+    assert not admit(limit, clock).admitted
+    clock.time = 2.0  # seven places are free again; the last admission was due at 1.0, a second or four intervals ago
+    assert [admit(limit, clock).admitted for _ in range(7)] == [True] * (CATCH_UP_INTERVALS + 1) + [False] * 2
