@@ -24,7 +24,7 @@ from loadtests.raw_http import WATCH_SECONDS, RawConnection, RawTransport
 from loadtests.request_log import OK, UNANSWERED, UNSENT, RequestLog
 from loadtests.scenarios import Request, find
 from loadtests.schedule import Schedule
-from loadtests.sessions import WRONG_ANSWER, Exchange, RequestsTransport, Session
+from loadtests.sessions import HEADERS_VARIABLE, WRONG_ANSWER, Exchange, RequestsTransport, Session
 from loadtests.tally import Tally
 
 BEAT_SECONDS = 0.02
@@ -34,7 +34,6 @@ PATIENCE_SECONDS = 10.0
 GRACE_SECONDS = 5.0
 REPORT_SECONDS = 1.0
 DRAINED = "drained"
-HEADERS_VARIABLE = "LOADTESTS_HEADERS"
 
 
 @events.init_command_line_parser.add_listener

@@ -27,10 +27,9 @@ from harness import clock, machine, processes
 from loadtests import sampling
 from loadtests.scenarios import find
 from loadtests.scenarios import title as short_name
+from loadtests.sessions import HEADERS_VARIABLE
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-# Headers of all requests, as JSON: on a command line other users of the machine could read them.
-HEADERS_VARIABLE = "LOADTESTS_HEADERS"
 WAIT_SECONDS = 0.25
 POLL_SECONDS = 0.02
 MARGIN_SECONDS = 0.2

@@ -27,6 +27,8 @@ from requests.structures import CaseInsensitiveDict
 from loadtests.request_log import FAILED, OK, REFUSED
 from loadtests.scenarios import request_name
 
+# The environment variable with the headers of all requests, as JSON: others could read them on a command line.
+HEADERS_VARIABLE = "LOADTESTS_HEADERS"
 TOO_MANY = 429
 FIRST_ERROR = 400
 CONNECT_SECONDS = 3.05
