@@ -68,8 +68,14 @@ class Run:
 
     @cached_property
     def began(self) -> float:
-        """When the measured time began, in Unix seconds: the first request was due, and the warm-up after it."""
-        return float(self._log["due"].min()) + float(self.record["load"]["warmup"])
+        """When the measured time began, in Unix seconds: every worker had begun, and the warm-up after that."""
+        return float(self._log["due"].min()) + self.spread + float(self.record["load"]["warmup"])
+
+    @cached_property
+    def spread(self) -> float:
+        """How many seconds after the first of Locust's workers the last one began; 0 for one worker."""
+        begins = self._beats.groupby("worker")["time"].min()
+        return float(begins.max() - begins.min()) if len(begins) else 0.0
 
     @cached_property
     def stats(self) -> pd.DataFrame:
@@ -196,8 +202,7 @@ class Run:
 
         Columns: time_s (as in `requests`), worker (0 unless Locust is distributed), late_ms.
         """
-        path = self.folder / "generator.csv"
-        return self._since_began(_whole(path, ["time", "worker", "late_ms"], may_be_empty=True))
+        return self._since_began(self._beats)
 
     @cached_property
     def workers(self) -> pd.DataFrame:
@@ -213,6 +218,10 @@ class Run:
     def _log(self) -> pd.DataFrame:
         columns = ["due", "sent", "name", "milliseconds", "status", "outcome"]
         return _whole(self.folder / "requests.csv", columns)
+
+    @cached_property
+    def _beats(self) -> pd.DataFrame:
+        return _whole(self.folder / "generator.csv", ["time", "worker", "late_ms"], may_be_empty=True)
 
     def _since_began(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows with `time_s`, seconds of the measured time, in place of the Unix `time`."""

@@ -21,7 +21,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness import clock
 from loadtests.raw_http import WATCH_SECONDS, RawConnection, RawTransport
-from loadtests.request_log import OK, UNANSWERED, UNSENT, RequestLog
+from loadtests.request_log import OK, SPREAD_SECONDS, UNANSWERED, UNSENT, RequestLog
 from loadtests.scenarios import Request, find
 from loadtests.schedule import Schedule
 from loadtests.sessions import HEADERS_VARIABLE, WRONG_ANSWER, Exchange, RequestsTransport, Session
@@ -108,7 +108,7 @@ class Recorder:
         # Locust's own --run-time knows whole seconds only.
         if not self._options.length:
             return
-        gevent.sleep(self._options.length)
+        gevent.sleep(self._options.length + (SPREAD_SECONDS if self._is_worker else 0.0))
         now = time.perf_counter()
         Shared.ended.set()
         deadline = now + GRACE_SECONDS

@@ -11,6 +11,9 @@ from typing import TextIO
 # What became of a request that was due: the values of the column `outcome`.
 OK, REFUSED, FAILED, UNANSWERED, UNSENT = "ok", "refused", "failed", "unanswered", "unsent"
 
+# Several workers begin within so many seconds of each other, and each goes on for as long after its time.
+SPREAD_SECONDS = 1.0
+
 SPECIAL = frozenset(',"\r\n')
 HEADINGS: Mapping[str, str] = {
     "requests": "due,sent,name,milliseconds,status,outcome",

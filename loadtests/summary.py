@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from loadtests.ingest import Run
-from loadtests.request_log import FAILED, OK, REFUSED, UNANSWERED, UNSENT
+from loadtests.request_log import FAILED, OK, REFUSED, SPREAD_SECONDS, UNANSWERED, UNSENT
 from loadtests.service import IN_FLIGHT, LAG
 
 # Above this share of a core Locust queues behind itself, and measures that too.
@@ -100,7 +100,17 @@ def _overloaded(result: dict[str, Any], warnings: list[str]) -> str:
 
 def _missing_worker(run: Run) -> str:
     """Which process of Locust did not take part all the time, or has another clock; "" if there is none."""
-    for worker in sorted(set(run.workers["worker"]) | set(run.generator["worker"])):
+    workers = sorted(set(run.workers["worker"]) | set(run.generator["worker"]))
+    for worker in workers:
+        behind = run.workers.loc[run.workers["worker"] == worker, "clock_ms"]
+        # Reports take time on their way, so the least is nearest to the truth; the first row is the master's own.
+        offset = float(behind[behind != 0].min()) if (behind != 0).any() else 0.0
+        if abs(offset) > CLOCK_MS:
+            word = "behind" if offset > 0 else "ahead of"
+            return f"the clock of Locust's worker {worker} is {abs(offset) / 1000:.1f} s {word} the master's"
+    if run.spread > SPREAD_SECONDS:
+        return f"Locust's workers began {run.spread:.1f} s apart, and more than {SPREAD_SECONDS:g} s is too much"
+    for worker in workers:
         heard = run.generator[run.generator["worker"] == worker]
         ends = [0.0, *heard.loc[heard["time_s"].between(0.0, run.seconds), "time_s"], run.seconds]
         # A timer that was late is no silence: that is told by `generator_late`.
@@ -111,12 +121,6 @@ def _missing_worker(run: Run) -> str:
             return (
                 f"Locust's worker {worker} was silent from {at:.1f} s on, for {gaps.max():.1f} s: its part is missing"
             )
-        behind = run.workers.loc[run.workers["worker"] == worker, "clock_ms"]
-        # Reports take time on their way, so the least is nearest to the truth; the first row is the master's own.
-        offset = float(behind[behind != 0].min()) if (behind != 0).any() else 0.0
-        if abs(offset) > CLOCK_MS:
-            word = "behind" if offset > 0 else "ahead of"
-            return f"the clock of Locust's worker {worker} is {abs(offset) / 1000:.1f} s {word} the master's"
     return ""
 
 

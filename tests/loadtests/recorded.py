@@ -87,7 +87,7 @@ def write(folder: Path, locust_cores: float = 0.5, warnings: Sequence[str] = (),
     locust = [f"{BEGAN + second},locust,13,{1 + locust_cores * second}\n" for second in (-0.5, 0.5, 1.5, 2.5)]
     load = {"scenario": "mixed", "users": 4, "seconds": SECONDS, "warmup": 1.0, "rate": None}
     (folder / "requests.csv").write_text(REQUESTS)
-    beats = [f"{BEGAN + number / 50},0,{late_ms}\n" for number in range(100)]
+    beats = [f"{BEGAN + number / 50},0,{late_ms}\n" for number in range(-50, 100)]
     (folder / "generator.csv").write_text("time,worker,late_ms\n" + "".join(beats))
     (folder / "workers.csv").write_text(f"time,worker,clock_ms\n{BEGAN - 1},0,0.000\n")
     (folder / "metrics.csv").write_text(METRICS)

@@ -76,9 +76,23 @@ def test_a_worker_that_never_says_anything_voids_the_run(folder: Path) -> None:
 
 def test_a_worker_that_falls_silent_for_a_while_voids_the_run(folder: Path) -> None:
     add(folder, "workers.csv", f"{BEGAN - 1},1,0.000")
-    beats = [number / 50 for number in range(100) if not 20 < number < 80]
+    beats = [number / 50 for number in range(-50, 100) if not 20 < number < 80]
     add(folder, "generator.csv", *(f"{BEGAN + beat},1,1.0" for beat in beats))
     assert summarize(Run(folder))["void"].startswith("Locust's worker 1 was silent from 0.4 s on, for 1.2 s")
+
+
+def test_the_measured_time_begins_when_all_workers_have_begun(folder: Path) -> None:
+    before = Run(folder).began
+    add(folder, "generator.csv", *(f"{BEGAN - 0.6 + number / 50},1,1.0" for number in range(150)))
+    run = Run(folder)
+    assert run.began == pytest.approx(before + 0.4)
+    assert summarize(run)["void"] == ""
+
+
+def test_workers_that_begin_too_far_apart_void_the_run(folder: Path) -> None:
+    add(folder, "generator.csv", *(f"{BEGAN + 0.2 + number / 50},1,1.0" for number in range(200)))
+    add(folder, "cpu.csv", f"{BEGAN + 4},server,11,3.0")
+    assert summarize(Run(folder))["void"] == "Locust's workers began 1.2 s apart, and more than 1 s is too much"
 
 
 @pytest.mark.parametrize(
