@@ -10,7 +10,7 @@ import click
 from harness import interrupts
 from harness.mongod import MongodError
 from loadtests import bench as benchmark
-from loadtests import charts, conditions, ingest
+from loadtests import conditions, ingest
 from loadtests import migration as live
 from loadtests.capacity import USERS, Slo
 from loadtests.capacity import capacity as search_capacity
@@ -226,6 +226,8 @@ def read(prefix: Path, chart: Path | None) -> None:
         history = ingest.locust_history(Path(f"{prefix}_stats_history.csv"))
     click.echo(stats.to_string(index=False))
     if chart is not None:
+        from loadtests import charts  # matplotlib takes long to import: only who wants a chart waits for it
+
         charts.history(history).savefig(chart)
         click.echo(f"chart {chart}")
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
+import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from loadtests.comparison import METRICS, Comparison
 from loadtests.ingest import Run
@@ -107,8 +108,9 @@ def quantile_interval(values: "pd.Series[float]", share: float, confidence: floa
     """The interval of a quantile by order statistics, whatever the distribution; NaN if there are too few values."""
     ordered, count = values.sort_values().to_numpy(), len(values)
     below = (1 - confidence) / 2
-    first, last = stats.binom.ppf([below, 1 - below], count, share) if count else (0, 0)
-    if first < 1 or last > count - 1:
+    # How many of the values are below the quantile is binomial: its own quantiles are the ranks of the two ends.
+    first, last = np.ceil(special.bdtrik([below, 1 - below], count, share)) if count else (0, 0)
+    if not (first >= 1 and last <= count - 1):
         return nan, nan
     return float(ordered[int(first) - 1]), float(ordered[int(last)])
 

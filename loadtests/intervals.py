@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import special
 
 CONFIDENCE = 0.95
 # A change is called visible that would be found 4 times in 5.
@@ -152,14 +152,16 @@ def _visible_errors(pairs: int) -> float:
 
     Both the estimate and the comparison that is to find the change vary: the power is the mean over both.
     """
+    from scipy import optimize  # takes as long to import as all else here together, and only comparisons need it
+
     degrees = pairs - 1
-    limit = stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
-    # Equally probable values of a standard deviation as it is estimated, for a true one of 1.
-    estimates = np.sqrt(stats.chi2.ppf((np.arange(400) + 0.5) / 400, degrees) / degrees)
+    limit = special.stdtrit(degrees, (1 + CONFIDENCE) / 2)
+    # Equally probable values of a standard deviation as it is estimated, for a true one of 1: roots of chi-squared.
+    estimates = np.sqrt(2 * special.gammaincinv(degrees / 2, (np.arange(400) + 0.5) / 400) / degrees)
 
     def power(errors: float) -> float:
         change = errors * estimates[:, None]
         reached = limit * estimates[None, :]
-        return float((stats.norm.sf(reached - change) + stats.norm.cdf(-reached - change)).mean())
+        return float((special.ndtr(change - reached) + special.ndtr(-reached - change)).mean())
 
     return float(optimize.brentq(lambda errors: power(errors) - POWER, 1.0, 1000.0, xtol=1e-4))

@@ -14,9 +14,7 @@ from tqdm import tqdm
 
 from harness import interrupts
 from harness.processes import ProgramError
-from loadtests.capacity import Slo
-from loadtests.run import RunError
-from practice import grade, hints, history, measure, render, report, results, runner, selftest, settings, stages
+from practice import grade, hints, history, render, report, results, runner, selftest, settings, stages
 from practice import start as start_server
 from practice.check import Stage
 from practice.results import StageResult
@@ -205,6 +203,11 @@ def measure_server(
     Example:
       python -m practice measure my-server
     """
+    # pandas and scipy take longer to import than most checks take: only who measures waits for them.
+    from loadtests.capacity import Slo
+    from loadtests.run import RunError
+    from practice import measure
+
     with _explained():
         target = _target(folder, command_line, url, yes_it_is_mine)
         try:

@@ -43,7 +43,7 @@ PRESENT_US, PRESENT_REQUESTS, PRESENT_TURNS = 2000.0, 40, 7
 class Form:
     """How much is done: all of it, or as little as shows that the measuring still works.
 
-    `times` says how often each score is taken, once if it does not; `rounds` are those of a comparison; `share` and
+    `times` says how often each score is taken, once if it does not; `rounds` are those of a comparison, and a profile has half as many; `share` and
     `hot_us` the size of the faults, of a request's CPU and in microseconds; `allowed` how far from 1 the ratio of
     equals may be in any case; `stall_seconds` how long the load with the stall lasts; `near` how near its p99 must be.
     """
@@ -147,8 +147,8 @@ def hot(times: int, form: Form = FULL) -> Score:
     """A function that takes 200 µs of each request: the first in the table of what changed."""
     rows = []
     for number in range(1, times + 1):
-        rounds = min(3, form.rounds)
-        changes = profile({"as it is": {}, "hot": _faulty(form.hot_us)}, Load("reads", rate=RATE), rounds).changes()
+        variants = {"as it is": {}, "hot": _faulty(form.hot_us)}
+        changes = profile(variants, Load("reads", rate=RATE), form.rounds // 2).changes()
         first, change = str(changes.index[0]), round(changes["change"].iloc[0])
         rows.append({"run": number, "first": first, "change_us": change, "found": first.startswith("waste_time ")})
         _tell("hot", rows)

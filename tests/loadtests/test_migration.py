@@ -9,12 +9,11 @@ from loadtests.migration import MigrationImpact
 from loadtests.run import Load
 
 
-@pytest.mark.timeout(600)  # on a slow machine with other tests beside it more than the usual two minutes
-def test_a_hundred_thousand_messages_are_migrated_under_live_traffic_and_none_is_lost(
+def test_twenty_thousand_messages_are_migrated_under_live_traffic_and_none_is_lost(
     mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
-    found = migration.measure(100_000, 0, Load("mixed", 8, seconds=4.0, warmup=0.5, rate=200), tmp_path)
+    found = migration.measure(20_000, 0, Load("mixed", 8, seconds=4.0, warmup=0.5, rate=200), tmp_path)
     assert found.proved
     assert found.failed == 0
     assert found.acknowledged > 0

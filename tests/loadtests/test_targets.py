@@ -60,7 +60,7 @@ COMMANDS = {
     "node": "node shop.js {port}",
     "plain": f"{sys.executable} plain.py {{port}}",
 }
-SHORT = ["--users", "2", "--rate", "40", "--seconds", "1"]
+SHORT = ["--users", "2", "--rate", "200", "--seconds", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def measured(folder: Path, module: str, *words: str) -> subprocess.CompletedProc
     root = str(Path(__file__).parents[2])
     return subprocess.run(
         [sys.executable, "-m", module, *words],
-        cwd=folder, check=False, capture_output=True, text=True, timeout=110, env=os.environ | {"PYTHONPATH": root},
+        cwd=folder, check=False, capture_output=True, text=True, timeout=250, env=os.environ | {"PYTHONPATH": root},
     )  # fmt: skip
 
 

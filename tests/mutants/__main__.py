@@ -30,7 +30,9 @@ ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("table.toml")
 REPORT = Path(".lab/mutants.json")
 # Imported once, here, and not by each run.
-LIBRARIES = ("hypothesis", "motor", "numpy", "prometheus_client", "pydantic", "requests", "scipy.stats", "tornado.web")
+LIBRARIES = (
+    "hypothesis", "motor", "numpy", "prometheus_client", "pydantic", "requests", "scipy.optimize", "tornado.web"
+)  # fmt: skip
 # Hypothesis has the same examples each time; no pool of threads is forked.
 ENVIRONMENT = {"CI": "true", "OPENBLAS_NUM_THREADS": "1"}
 # For all tests of a mutant: this many times what they take without it, and some seconds more.

@@ -13,7 +13,9 @@ import pytest
 
 from harness import servers
 from practice import hints, settings, stages
+from practice.__main__ import command
 from tests.commands import complaint
+from tests.in_process import invoke
 from tests.practice.conftest import NewFolder
 from tests.processes import using
 from tests.waiting import eventually
@@ -25,14 +27,13 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m` with `arguments` to its end."""
-    command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    """Run `python -m practice` with `arguments` to its end; the servers are processes of their own."""
+    return invoke(command, *arguments)
 
 
 def check(*arguments: str | Path) -> tuple[int, dict[str, dict[str, Any]]]:
     """Run `check --json`; its exit status, and the results by check."""
-    ended = run("practice", "check", "--json", *arguments)
+    ended = run("check", "--json", *arguments)
     assert ended.returncode in {0, 1}, ended.stderr
     document = json.loads(ended.stdout)
     jsonschema.validate(document, SCHEMA)
@@ -48,7 +49,7 @@ def failed(checks: dict[str, dict[str, Any]]) -> list[str]:
 
 def refused(*arguments: str | Path, seconds: str = "20") -> str:
     """Run a check that cannot be asked, and return what it says."""
-    ended = run("practice", "check", *arguments, "--stage", "1", "--start-seconds", seconds)
+    ended = run("check", *arguments, "--stage", "1", "--start-seconds", seconds)
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr.partition("its output:")[0]
@@ -82,7 +83,7 @@ def test_a_mistake_is_found(new_folder: NewFolder, right: str, wrong: str, caugh
 
 def test_a_failure_is_one_exchange(new_folder: NewFolder) -> None:
     folder = new_folder("ORDER BY id DESC LIMIT", "ORDER BY id LIMIT")
-    ended = run("practice", "check", folder, "--stage", "2")
+    ended = run("check", folder, "--stage", "2")
     assert ended.returncode == 1
     lines = ended.stdout.splitlines()
     assert re.fullmatch(r"stage 2  messages +\d+ of 16", lines[0])
@@ -94,14 +95,14 @@ def test_a_failure_is_one_exchange(new_folder: NewFolder) -> None:
 
 def test_what_the_server_printed_is_beside_the_failure(new_folder: NewFolder) -> None:
     folder = new_folder("except (ValueError, KeyError, TypeError, AttributeError)", "except KeyError")
-    ended = run("practice", "check", folder, "--stage", "messages")
+    ended = run("check", folder, "--stage", "messages")
     assert "printed" in ended.stdout
     assert "JSONDecodeError: Expecting property name" in ended.stdout
 
 
 def test_what_failed_can_be_repeated(new_folder: NewFolder) -> None:
     folder = new_folder("ORDER BY id DESC LIMIT", "ORDER BY id LIMIT")
-    said = run("practice", "check", folder, "--stage", "2").stdout
+    said = run("check", folder, "--stage", "2").stdout
     (line,) = re.findall(r"to repeat it by hand, .*: cd (.*)", said)
     command = line.partition(" && ")[2].split()
     asked = re.search(r"curl -s '(http://127\.0\.0\.1:\d+)(\S+)'", said)
@@ -215,7 +216,7 @@ def test_a_port_that_is_taken(new_folder: NewFolder) -> None:
 def test_a_tag_that_does_not_exist(new_folder: NewFolder) -> None:
     folder = new_folder(more='[stages.time]\nbefore = "git:stage-2"\n')
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    ended = run("practice", "check", folder, "--stage", "3")
+    ended = run("check", folder, "--stage", "3")
     assert ended.returncode == 2
     assert "git knows no stage-2" in ended.stderr
     assert "git tag stage-2" in ended.stderr
@@ -223,12 +224,12 @@ def test_a_tag_that_does_not_exist(new_folder: NewFolder) -> None:
 
 
 def test_a_stage_that_is_none() -> None:
-    said = complaint(run("practice", "check", "--stage", "10"), 2)
+    said = complaint(run("check", "--stage", "10"), 2)
     assert "there is no stage 10; the stages are 1 (scaffolding), 2 (messages)" in said
 
 
 def test_two_targets_are_too_many(tmp_path: Path) -> None:
-    ended = run("practice", "check", tmp_path, "--url", "http://127.0.0.1:1")
+    ended = run("check", tmp_path, "--url", "http://127.0.0.1:1")
     assert complaint(ended, 2) == "Error: give one of: a folder, --command, --url"
 
 
@@ -262,41 +263,41 @@ def test_every_check_has_hints_and_every_hint_a_check() -> None:
 
 
 def test_a_hint_goes_one_step_further_each_time(tmp_path: Path) -> None:
-    said = [run("practice", "hint", "messages.limit", tmp_path).stdout for _ in range(4)]
+    said = [run("hint", "messages.limit", tmp_path).stdout for _ in range(4)]
     assert [line.rpartition("(")[2].strip() for line in said] == ["1 of 3)", "2 of 3)", "3 of 3)", "3 of 3)"]
     assert "DESC LIMIT" in said[2]
     assert "DESC LIMIT" not in said[0]
 
 
 def test_a_hint_for_nothing() -> None:
-    assert "there is no check messages.limits" in complaint(run("practice", "hint", "messages.limits"), 2)
+    assert "there is no check messages.limits" in complaint(run("hint", "messages.limits"), 2)
 
 
 def test_the_stages_are_listed_and_shown() -> None:
-    listed = run("practice", "stages").stdout
+    listed = run("stages").stdout
     for stage in stages.STAGES:
         assert f"{stage.number}  {stage.name}" in listed
-        shown = run("practice", "show", stage.name).stdout
+        shown = run("show", stage.name).stdout
         assert [check.id for check in stage.checks if check.id not in shown] == []
 
 
 @pytest.mark.parametrize("language", ["python", "flask"])
 def test_a_starter_answers(tmp_path: Path, language: str) -> None:
     folder = tmp_path / "mine"
-    assert run("practice", "start", folder, "--language", language).returncode == 0
+    assert run("start", folder, "--language", language).returncode == 0
     _, checks = check(folder, "--stage", "1")
     assert checks["scaffolding.answers"]["outcome"] == "pass"
     assert "scaffolding.count" in failed(checks)
-    again = run("practice", "start", folder)
+    again = run("start", folder)
     assert again.returncode == 2
     assert "has app.py already: name a new folder" in again.stderr
 
 
 def test_the_report_tells_what_failed_and_when_it_first_passed(new_folder: NewFolder) -> None:
     folder = new_folder("ORDER BY id DESC LIMIT", "ORDER BY id LIMIT")
-    run("practice", "check", folder, "--stage", "2")
-    run("practice", "check", folder, "--stage", "1")
-    ended = run("practice", "report", folder)
+    run("check", folder, "--stage", "2")
+    run("check", folder, "--stage", "1")
+    ended = run("report", folder)
     page = Path(ended.stdout.strip()).read_text()
     assert page.count("<rect ") == 2
     assert re.search(r"<time>first passed \d{4}-\d\d-\d\d", page)
@@ -311,12 +312,12 @@ def test_grading_goes_on_after_every_kind_of_failure(new_folder: NewFolder, tmp_
     broken = new_folder(command="no-such-program {port}", name="broken")
     slow = new_folder('execute("INSERT INTO visits DEFAULT VALUES")', "import time; time.sleep(200)", name="slow")
     (tmp_path / "empty").mkdir()
-    ended = run("practice", "grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "45")
+    ended = run("grade", broken, tmp_path / "empty", slow, good, "--stage", "1", "--seconds-each", "25")
     assert ended.returncode == 0, ended.stderr
     header, *rows = ended.stdout.splitlines()
     assert header.startswith("folder,scaffolding,messages,time,")
     assert "no-such-program cannot be started" in rows[0]
     assert "has no practice.toml" in rows[1]
-    assert "it was stopped after 45 s" in rows[2]
+    assert "it was stopped after 25 s" in rows[2]
     assert rows[3] == f"{good},6/6,,,,,,,,,6,0,0,0,"
     assert not using(tmp_path)

@@ -16,7 +16,7 @@ PROBES_OF = {
     "flask_sqlite": tuple(PROBES),
     "node": tuple(PROBES),
     "stdlib": ("identity", "kill_while_writing", "since", "migration", "sms_signed", "reads_under_writes", "storm"),
-    "lab": ("visits_last", "text_exact", "migration", "sms_signed", "sms_forged", "slack_commands", "slack_forged"),
+    "lab": ("visits_last", "migration", "sms_signed", "slack_commands"),
 }
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -14,15 +14,15 @@ from tests.conftest import StartServer
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
 
 
-@pytest.mark.timeout(900)
-def test_two_thousand_generated_requests_find_no_fault(server: Server, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_a_thousand_generated_requests_find_no_fault(server: Server, tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"]
-    command += [f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "200", "--seed", "1"]
+    command += [f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "80", "--seed", "1"]
     result = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     generated = re.search(r"([\d,]+) generated", result.stdout)
     assert generated is not None, result.stdout
-    assert int(generated[1].replace(",", "")) >= 2000, result.stdout
+    assert int(generated[1].replace(",", "")) >= 1000, result.stdout
     assert "Traceback" not in server.log.read_text()
 
 
