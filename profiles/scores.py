@@ -43,9 +43,10 @@ PRESENT_US, PRESENT_REQUESTS, PRESENT_TURNS = 2000.0, 40, 7
 class Form:
     """How much is done: all of it, or as little as shows that the measuring still works.
 
-    `times` says how often each score is taken, once if it does not; `rounds` are those of a comparison, and a profile has half as many; `share` and
-    `hot_us` the size of the faults, of a request's CPU and in microseconds; `allowed` how far from 1 the ratio of
-    equals may be in any case; `stall_seconds` how long the load with the stall lasts; `near` how near its p99 must be.
+    `times` says how often each score is taken, once if it does not; `rounds` are those of a comparison, and a profile
+    has half as many; `share` and `hot_us` the size of the faults, of a request's CPU and in microseconds; `allowed` how
+    far from 1 the ratio of equals may be in any case; `stall_seconds` how long the load with the stall lasts; `near`
+    how near its p99 must be.
     """
 
     times: Mapping[str, int]
