@@ -80,7 +80,7 @@ FAST = click.option("--fast", is_flag=True, help="Users on raw sockets, that cos
 def command() -> None:
     """Load a server with Locust and measure it, or the message service beside its peers with wrk.
 
-    SCENARIO is one of the lab's own (reads, writes, mixed, conversation), or FILE.py:NAME.
+    SCENARIO is one of the lab's own (reads, writes, patient, mixed, conversation), or FILE.py:NAME.
 
     \b
     Examples:

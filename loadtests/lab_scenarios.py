@@ -1,6 +1,7 @@
 """The scenarios of the lab's own service: behaviours that use its client library, and prepared requests."""
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from client import ClientError, MessageClient
 
 # What the client library raises; the status of the answer, if it has one, is in the request log already.
 ERRORS = (ClientError,)
+TOO_MANY = 429
 TEXT = "shall we have lunch at the usual place, or try the new one?"
 
 _numbers = itertools.count(1)
@@ -48,9 +50,18 @@ def open_thread(session: Any) -> None:
         read_recent(session)
 
 
+def send_patiently(session: Any) -> None:
+    """Send a message; as long as it is refused, wait as the answer says, and send it again."""
+    message = {"text": TEXT, "author": "load"}
+    while (answer := session.post("/messages", json=message)).status_code == TOO_MANY:
+        time.sleep(float(answer.headers["Retry-After"]))
+    answer.raise_for_status()
+
+
 SCENARIOS: dict[str, dict[Callable[[Any], object], int]] = {
     "reads": {read_recent: 1},
     "writes": {send_message: 1},
+    "patient": {send_patiently: 1},
     "mixed": {read_recent: 1, send_message: 1},
     "conversation": {read_recent: 4, read_since: 3, open_thread: 2, send_message: 1, reply: 2},
 }

@@ -232,7 +232,7 @@ def test_at_a_rate_callers_do_not_come_in_bursts(absent: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "blamed"),
     [
-        ({"scenario": "nothing"}, "name one of reads, writes, mixed, conversation"),
+        ({"scenario": "nothing"}, "name one of reads, writes, patient, mixed, conversation"),
         ({"users": 0}, "users"),
         ({"seconds": 0.0}, "seconds"),
         ({"seconds": float("nan")}, "seconds"),
