@@ -30,6 +30,12 @@ settings.load_profile("ci" if "CI" in os.environ else "lab")
 StartServer = Callable[..., Server]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests, which have time limits of their own, first: else one of them would run alone at the end."""
+    limits = {item: item.get_closest_marker("timeout") for item in items}
+    items.sort(key=lambda item: -float(mark.args[0]) if (mark := limits[item]) else 0.0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def environment() -> Iterator[dict[str, str]]:
     """Hide the caller's LAB_* variables (but LAB_MONGOD) and proxies from the tests; gives what was hidden."""

@@ -1,6 +1,7 @@
 """The command `python -m loadtests`."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def not_json(constant: str) -> None:
 def test_the_figures_as_text(shared_server: Server, tmp_path: Path) -> None:
     place = ["--url", f"{shared_server.url}/", "--folder", tmp_path / "run"]
     ended = invoke(command, "run", "mixed", *SHORT, *place)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0
+    # On a busy machine the run is void, and that is all that is said.
+    assert not ended.stderr or re.fullmatch("Do not quote this .*\n", ended.stderr)
     for title in TITLES.values():
         assert title in ended.stdout
     assert ended.stdout.endswith(f"{tmp_path / 'run'}\n")

@@ -638,7 +638,9 @@ def storm(server: Practised) -> None:
     took = time.monotonic() - began
     assert {status for status, _, _ in results} <= {200, 201, 429}, {status for status, _, _ in results}
     admitted = {text for status, text, _ in results if status != 429}
-    assert 0.9 * LIMIT * took <= len(admitted) <= 1.1 * LIMIT * took + LIMIT, (len(admitted), took)
+    assert len(admitted) <= 1.1 * LIMIT * took + LIMIT, (len(admitted), took)
+    if took < 1.5 * seconds:  # else this machine could not send five times the limit all the time
+        assert len(admitted) >= 0.9 * LIMIT * took, (len(admitted), took)
     assert sorted(seconds for status, _, seconds in results if status != 429)[-5] < 2
     stored = server.texts()
     assert set(stored) - {f"calm {number}" for number in range(20)} == admitted
