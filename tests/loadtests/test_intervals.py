@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loadtests.intervals import Ratio, false_alarms, holm, paired_difference, paired_ratio
+from loadtests.intervals import Difference, Ratio, false_alarms, holm, paired_difference, paired_ratio
 
 
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 3.0])
@@ -12,6 +12,7 @@ def test_pairs_that_agree_leave_no_doubt(ratio: float) -> None:
     found = paired_ratio([1.0, 2.0, 5.0], [ratio * 1.0, ratio * 2.0, ratio * 5.0])
     assert (found.value, found.low, found.high) == pytest.approx((ratio, ratio, ratio))
     assert found.pairs == 3
+    assert found.p == (1.0 if ratio == 1.0 else 0.0)
 
 
 def test_the_ratio_is_the_geometric_mean() -> None:
@@ -52,6 +53,14 @@ def test_the_same_measurements_give_the_same_interval() -> None:
 )
 def test_it_differs_if_the_interval_excludes_1(low: float, high: float, differs: bool) -> None:
     assert Ratio(1.0, low, high, pairs=6, visible=0.1).differs is differs
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "differs"),
+    [(-0.2, 0.2, False), (0.0, 0.2, False), (-0.2, 0.0, False), (0.01, 1.2, True), (-0.2, -0.01, True)],
+)
+def test_a_difference_differs_if_the_interval_excludes_0(low: float, high: float, differs: bool) -> None:
+    assert Difference(0.0, low, high).differs is differs
 
 
 def test_it_reads_as_ratio_and_interval() -> None:

@@ -9,7 +9,8 @@ from profiles import scores
 
 @pytest.fixture(autouse=True)
 def runs(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the run folders of a test go."""
+    """Where the run folders of a test go. Servers whose cost is measured are not traced for their coverage."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
     monkeypatch.setattr("loadtests.folders.RUNS", tmp_path / "runs")
     return tmp_path / "runs"
