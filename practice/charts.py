@@ -8,7 +8,7 @@ from practice.measured import OURS, YOURS, Capacity, Measured
 
 # Okabe and Ito's blue and vermilion, as in all charts of the lab.
 COLOURS = {YOURS: "#0072b2", OURS: "#d55e00"}
-# An end that was never found is drawn as far away as this many times the other.
+# An end that was never found is drawn this many times as far up as the other, or at the end of the axis.
 OPEN_END = 1.6
 # A bar that is thinner cannot be seen.
 THINNEST = 0.8
@@ -37,8 +37,8 @@ class Chart:
 def capacities(measured: Measured) -> Chart:
     """The capacity of each scenario, yours and the lab's, from what held to what did not, on a logarithmic axis."""
     found = [each for pair in measured.capacities.values() for each in pair.values() if each.low]
-    rates = [rate for each in found for rate in (each.low, _end(each)) if rate] or [1.0, 10.0]
-    first, last = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)))
+    rates = [rate for each in found for rate in (each.low, each.high) if rate] or [1.0, 10.0]
+    first, last = math.floor(math.log10(min(rates))), math.ceil(math.log10(1.01 * max(rates)))
     decades = max(1, last - first)
 
     def place(rate: float) -> float:
@@ -47,8 +47,8 @@ def capacities(measured: Measured) -> Chart:
     def bar(name: str, capacity: Capacity) -> Bar:
         if not capacity.low:
             return Bar(name, COLOURS[name], 0.0, 0.0, str(capacity))
-        x = place(capacity.low)
-        width = max(THINNEST, place(_end(capacity)) - x)
+        x, end = place(capacity.low), place(capacity.high or OPEN_END * capacity.low)
+        width = min(100.0 - x, max(THINNEST, end - x))
         return Bar(name, COLOURS[name], round(x, 2), round(width, 2), str(capacity), open=not capacity.high)
 
     groups = {
@@ -66,7 +66,3 @@ def where(measured: Measured) -> Chart:
         for what, spent in measured.where.parts.items()
     ]
     return Chart({"": bars}, [])
-
-
-def _end(capacity: Capacity) -> float:
-    return capacity.high or OPEN_END * (capacity.low or 1.0)
