@@ -16,11 +16,11 @@ def lines(measured: Measured, guess: str | None) -> Iterator[str]:
         yield f"  {scenario:<8}" + "".join(f"{name} {found[name]!s:<22}" for name in (YOURS, OURS)).rstrip()
     yield from (f"  {limit}" for limit in limits(measured))
     yield ""
-    yield "Cost: µs for each request, medians of pairs of rounds in turns"
+    yield "Cost: µs for each request, medians of pairs of rounds in turns, with what a server does besides answering"
     for scenario, cost in measured.costs.items():
         for name in (YOURS, OURS):
             yield (
-                f"  {scenario if name == YOURS else '':<8}{name:<11}"
+                f"  {scenario if name == YOURS else f'{cost.rate:,.0f}/s':<8}{name:<11}"
                 f"processor {us(cost.server_us[name]):>7} server {us(cost.database_us[name]):>7} database,"
                 f"  latency {us(_thousandfold(cost.p50_ms[name])):>7}"
             )
@@ -50,7 +50,7 @@ def limits(measured: Measured) -> list[str]:
 def answer(verdict: Verdict, guess: str | None) -> str:
     """What works longest for each request when half of them write, with the evidence, beside what the learner said."""
     found = f"the {verdict.slow}" if verdict.slow else "it cannot be told"
-    said = f"Server or database, when half of the requests write? Measured: {found} ({verdict.why})."
+    said = f"Server or database, when half of the requests write? Measured: {found}. {verdict.why}"
     if guess is None:
         return f"{said} You have not said what you think: [answers] slow, in practice.toml."
     if not verdict.slow:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import requests
@@ -145,23 +145,26 @@ def verdict(rounds: pd.DataFrame, *, outside: bool, sqlite_us: float | None) -> 
         return Verdict(slow="", why=where.UNSEEN)
     database = _database_us(rounds)
     if database.isna().all() and outside:
-        why = "the server is connected to something that this user cannot see here, which may be its database"
+        why = "The server is connected to something that cannot be seen from here, which may be its database."
         return Verdict(slow="", why=why)
     if database.isna().all():
-        why = "no database was seen beside the server, so what keeps the messages (files, SQLite) works inside it"
+        why = (
+            "No database was seen beside the server, so what keeps the messages (files, SQLite) works inside it, "
+            f"and is part of its {server.median():,.0f} µs of processor time for each request."
+        )
         if sqlite_us:
-            why += (
-                f". Each request is in SQLite for {sqlite_us:,.0f} µs, waiting for the disk included; "
-                f"the server's processor time for it, SQLite's included, is {server.median():,.0f} µs"
-            )
+            why += f" A request is in SQLite for {sqlite_us:,.0f} µs, waiting for locks and the disk included."
         return Verdict(slow="server", why=why, inside=True)
     # A database that did nothing in a round still has a ratio then.
     ratio = _paired(database.fillna(0.0).clip(lower=1.0), server)
-    words = f"processor time for each request: server {server.median():,.0f} µs, database {database.median():,.0f} µs"
+    words = (
+        f"Processor time for each request: {server.median():,.0f} µs of the server, "
+        f"{database.median():,.0f} µs of the database;"
+    )
     if ratio is None or not ratio.differs:
-        return Verdict(slow="", why=f"{words}; the rounds show no difference")
-    more = f"the server's is {ratio} times the database's"
-    return Verdict(slow="server" if ratio.value > 1 else "database", why=f"{words}; {more}")
+        return Verdict(slow="", why=f"{words} the rounds show no difference.")
+    slow: Literal["server", "database"] = "server" if ratio.value > 1 else "database"
+    return Verdict(slow=slow, why=f"{words} the server's is {ratio} times the database's [95 % interval].")
 
 
 def _paired(base: "pd.Series[float]", other: "pd.Series[float]") -> Ratio | None:

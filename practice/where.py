@@ -24,7 +24,7 @@ from profiles.record import ProfilerError
 MOST_OF_THE_WORK = 0.8
 OWN_LINES = 3
 ANSWER_SECONDS = 20.0
-UNSEEN = "the server is not on this machine, or belongs to another user"
+UNSEEN = "The server cannot be seen: it is not on this machine, or belongs to another user."
 # py-spy sees Python only while it holds the interpreter's lock; the rest of the processor time has this name.
 REST = "system calls, and C code such as SQLite's"
 
@@ -33,7 +33,7 @@ def look(server: Running, reads: Load, folder: Path) -> Where:
     """Where the time of `server` goes under `reads`. `folder` has its sources: their lines are named."""
     processes = watch.behind(server.url).roles["server"]
     if not processes:
-        return Where(notes=[f"it cannot be seen: {UNSEEN}"])
+        return Where(notes=[UNSEEN])
     seen, share = _by_the_kernel(server.url, processes, reads.seconds)
     if not all(map(kernel.is_python, processes)):
         return seen
@@ -76,7 +76,10 @@ def _by_py_spy(server: Running, reads: Load, folder: Path) -> Where:
     sampled["own"] = [_own_line(each, folder) for each in sampled["stack"]]
     own = sampled[sampled["own"] != ""].groupby("own")["samples"].sum().nlargest(OWN_LINES)
     sample_us = stacks_per_request(recorded)["us_per_request"].sum() / sampled["samples"].sum()
-    notes = [f"{sample_us * samples:,.0f} µs of it are spent below {line}" for line, samples in own.items()]
+    notes = [
+        f"{sample_us * samples:,.0f} µs of it, without system calls, in {line} and what it calls"
+        for line, samples in own.items()
+    ]
     return Where(by="py-spy", parts={str(name): float(us) for name, us in spent.items() if us}, notes=notes)
 
 
@@ -84,7 +87,7 @@ def _own_line(stack: str, folder: Path) -> str:
     """The innermost frame of a stack that is in a file of the learner's; "" if there is none."""
     for frame in reversed(stack.split(";")):
         name, _, place = frame.removesuffix(")").rpartition(" (")
-        if (folder / place.partition(":")[0]).is_file():
+        if name != "<module>" and (folder / place.partition(":")[0]).is_file():
             return f"{place} {name}"
     return ""
 

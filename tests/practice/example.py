@@ -22,6 +22,6 @@ MEASURED = Measured(
         ),
     },
     where=Where(by="py-spy", parts={"JSON": 900.0, "routing and handler": 41.0}, notes=["33 µs below app.py:7 do_GET"]),
-    verdict=Verdict(slow="server", why="server 2,346 µs", inside=True),
+    verdict=Verdict(slow="server", why="It takes 2,346 µs.", inside=True),
     notes=["The lab's server answers a write when the disk has it."],
 )

@@ -46,14 +46,14 @@ def test_all_that_was_measured_is_said() -> None:
         ("database", False, "database", "You said: the database, and that is right."),
         ("server", True, "database", "It has no process of its own here, so its work is the server's."),
         ("server", True, "server", "You said: the server, and that is right."),
-        ("", False, "server", "it cannot be told (because). You said: the server."),
+        ("", False, "server", "it cannot be told. Because. You said: the server."),
         ("server", False, None, "[answers] slow, in practice.toml."),
     ],
 )
 def test_the_verdict_stands_beside_what_the_learner_said(slow: str, inside: bool, guess: str | None, ends: str) -> None:
-    verdict = Verdict.model_validate({"slow": slow, "why": "because", "inside": inside})
+    verdict = Verdict.model_validate({"slow": slow, "why": "Because.", "inside": inside})
     assert findings.answer(verdict, guess).endswith(ends)
-    assert "because" in findings.answer(verdict, guess)
+    assert "Because." in findings.answer(verdict, guess)
 
 
 # The verdict.
@@ -89,7 +89,7 @@ def test_what_works_longer_for_each_request_is_named_if_the_rounds_show_it(
 ) -> None:
     found = measure.verdict(rounds(server, database), outside=True, sqlite_us=None)
     assert found.slow == slow
-    assert "processor time for each request: server" in found.why
+    assert "Processor time for each request:" in found.why
     assert not found.inside
 
 
@@ -101,7 +101,7 @@ def test_a_database_inside_the_server_is_told_from_one_that_cannot_be_seen() -> 
     assert "works inside it" in measure.verdict(alone, outside=False, sqlite_us=None).why
     unseen = measure.verdict(alone, outside=True, sqlite_us=None)
     assert (unseen.slow, unseen.inside) == ("", False)
-    assert "cannot see" in unseen.why
+    assert "cannot be seen" in unseen.why
 
 
 def test_rounds_that_were_lost_say_nothing() -> None:
