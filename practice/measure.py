@@ -3,7 +3,9 @@
 The costs are compared in turns, because the speed of a machine changes from minute to minute.
 """
 
+import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +48,8 @@ REQUESTS_PER_ROUND = 100
 MOST_SECONDS = 5.0
 PROFILE_SECONDS = 4.0
 SECONDS_TO_ANSWER = 20.0
+# From this share on, what other programs use of the machine spoils the figures.
+BUSY, BUSY_SECONDS = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ def measure(
         tell(f"{next(numbers)} of {steps}  {what}")
 
     step("does stage 2 pass?")
+    busy = _busy()
     _must_pass(target)
     mark = secrets.token_hex(8)
     yours = Filled(_learners(target, mark))
     load = Load(_path("reads"), USERS, seconds, fast=True)
     try:
         loads = {each: replace(load, scenario=_path(each)) for each in scenarios}
-        return _measured(target, yours, loads, slo, rounds, step)
+        found = _measured(target, yours, loads, slo, rounds, step)
+        return found.model_copy(update={"notes": [*_notes(target, busy)]})
     finally:
         processes.kill_all(processes.carrying(MARK, mark))
 
@@ -129,7 +135,6 @@ def _measured(
         costs={scenario: _cost(each) for scenario, each in comparisons.items()},
         where=seen,
         verdict=verdict(mixed.rounds[mixed.rounds["variant"] == YOURS], outside=outside, sqlite_us=sqlite_us),
-        notes=list(_notes(target)),
     )
 
 
@@ -154,6 +159,8 @@ def verdict(rounds: pd.DataFrame, *, outside: bool, sqlite_us: float | None) -> 
         )
         if sqlite_us:
             why += f" A request is in SQLite for {sqlite_us:,.0f} µs, waiting for locks and the disk included."
+        else:
+            why += " From outside the two cannot be told apart."
         return Verdict(slow="server", why=why, inside=True)
     # A database that did nothing in a round still has a ratio then.
     ratio = _paired(database.fillna(0.0).clip(lower=1.0), server)
@@ -227,14 +234,15 @@ def _ends(found: capacity.Capacity) -> Capacity:
 
 def _cost(comparison: Comparison) -> Cost:
     rounds = comparison.rounds[comparison.rounds["lost"] == ""]
-    medians = (
-        rounds.assign(database_us=_database_us(rounds))
-        .groupby("variant")[["server_us", "database_us", "p50_ms"]]
-        .median()
-    )
+    databases = rounds.assign(database_us=_database_us(rounds)).groupby("variant")["database_us"].median()
+    medians = {
+        "server_us": comparison.values("server_us").median(),
+        "database_us": databases,
+        "p50_ms": comparison.values("p50_ms").median(),  # of the rounds in which Locust was not the limit
+    }
     of = {
-        str(column): {name: _or_none(medians[column].get(name, float("nan"))) for name in (YOURS, OURS)}
-        for column in medians
+        column: {name: _or_none(values.get(name, float("nan"))) for name in (YOURS, OURS)}
+        for column, values in medians.items()
     }
     times = str(comparison.ratio("server_us") or "")
     return Cost.model_validate({"rate": comparison.load.rate, "times": times, **of})
@@ -255,8 +263,20 @@ def _machine() -> str:
     return f"{about['cores']} cores of {about['processor']}, {about['system']}"
 
 
-def _notes(target: Target) -> Iterator[str]:
-    """In what the two servers are not equal, which no number shows."""
+def _busy() -> float:
+    """The share of this machine that other programs use, before anything of ours runs."""
+    began = machine.busy_seconds()
+    time.sleep(BUSY_SECONDS)
+    return (machine.busy_seconds() - began) / BUSY_SECONDS / (os.cpu_count() or 1)
+
+
+def _notes(target: Target, busy: float) -> Iterator[str]:
+    """What no figure shows: how busy the machine was, and in what the two servers are not equal."""
+    if busy > BUSY:
+        yield (
+            f"Other programs used {busy:.0%} of this machine when the measuring began: these figures are worth "
+            "little. Measure again when it has nothing else to do."
+        )
     yield (
         "The lab's server answers a write when the disk has it. Does yours? kill -9 cannot tell: it takes the process, "
         "and not the disk's cache."

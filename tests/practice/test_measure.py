@@ -98,7 +98,8 @@ def test_a_database_inside_the_server_is_told_from_one_that_cannot_be_seen() -> 
     inside = measure.verdict(alone, outside=False, sqlite_us=310.0)
     assert (inside.slow, inside.inside) == ("server", True)
     assert "in SQLite for 310 µs" in inside.why
-    assert "works inside it" in measure.verdict(alone, outside=False, sqlite_us=None).why
+    assert "cannot be told apart" in measure.verdict(alone, outside=False, sqlite_us=None).why
+    assert "cannot be told apart" not in inside.why
     unseen = measure.verdict(alone, outside=True, sqlite_us=None)
     assert (unseen.slow, unseen.inside) == ("", False)
     assert "cannot be seen" in unseen.why
@@ -108,6 +109,15 @@ def test_rounds_that_were_lost_say_nothing() -> None:
     assert measure.verdict(rounds([900.0], [300.0], "it ended"), outside=False, sqlite_us=None).slow == ""
     nothing = rounds([np.nan, np.nan], [np.nan, np.nan])
     assert "not on this machine" in measure.verdict(nothing, outside=False, sqlite_us=None).why
+
+
+@pytest.mark.parametrize(("stale_ms", "busy", "notes"), [(0, 0.1, 1), (0, 0.9, 2), (300, 0.9, 3)])
+def test_what_no_figure_shows_is_noted(new_folder: NewFolder, stale_ms: int, busy: float, notes: int) -> None:
+    target = settings.of_folder(new_folder(more=f"[promises]\nstale_ms = {stale_ms}\n"))
+    said = list(measure._notes(target, busy))
+    assert len(said) == notes
+    assert any("90% of this machine" in each for each in said) == (busy == 0.9)
+    assert any("may be 300 ms old" in each for each in said) == (stale_ms == 300)
 
 
 # What is kept.
