@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pandas as pd
 import requests
 
 from harness import machine, processes
@@ -23,13 +22,13 @@ from harness.servers import direct_session
 from loadtests import capacity, experiment, targets
 from loadtests.capacity import Slo
 from loadtests.comparison import Comparison
-from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load
 from practice import runner, where
 from practice.checks import messages
-from practice.measured import OURS, YOURS, Capacity, Cost, Measured, Verdict, Where
+from practice.measured import OURS, YOURS, Capacity, Cost, Measured, Where
 from practice.server import MARK, PUBLIC_BASE_URL
 from practice.settings import SettingsError, Target, path_with_this_python
+from practice.verdict import database_us, verdict
 from profiles.record import ProfilerError
 
 SCENARIOS = ("reads", "writes", "mixed")
@@ -138,46 +137,6 @@ def _measured(
     )
 
 
-def verdict(rounds: pd.DataFrame, *, outside: bool, sqlite_us: float | None) -> Verdict:
-    """Whether the server or its database works longer for each request, by the rounds of the mix on one server.
-
-    `rounds` has the columns of `summarize`. `outside` says whether the server is connected to something, and
-    `sqlite_us` how long a request is inside SQLite, in µs, if that was seen.
-    """
-    rounds = rounds[rounds["lost"] == ""]
-    server = rounds["server_us"]
-    if server.isna().all():
-        return Verdict(slow="", why=where.UNSEEN)
-    database = _database_us(rounds)
-    if database.isna().all() and outside:
-        why = "The server is connected to something that cannot be seen from here, which may be its database."
-        return Verdict(slow="", why=why)
-    if database.isna().all():
-        why = (
-            "No database was seen beside the server, so what keeps the messages (files, SQLite) works inside it, "
-            f"and is part of its {server.median():,.0f} µs of processor time for each request."
-        )
-        if sqlite_us:
-            why += f" A request is in SQLite for {sqlite_us:,.0f} µs, waiting for locks and the disk included."
-        else:
-            why += " From outside the two cannot be told apart."
-        return Verdict(slow="server", why=why, inside=True)
-    # A database that did nothing in a round still has a ratio then.
-    ratio = _paired(database.fillna(0.0).clip(lower=1.0), server)
-    words = (
-        f"Processor time for each request: {server.median():,.0f} µs of the server, "
-        f"{database.median():,.0f} µs of the database;"
-    )
-    if ratio is None or not ratio.differs:
-        return Verdict(slow="", why=f"{words} the rounds show no difference.")
-    slow: Literal["server", "database"] = "server" if ratio.value > 1 else "database"
-    return Verdict(slow=slow, why=f"{words} the server's is {ratio} times the database's [95 % interval].")
-
-
-def _paired(base: "pd.Series[float]", other: "pd.Series[float]") -> Ratio | None:
-    return paired_ratio(base.tolist(), other.tolist()) if len(base) > 1 and (other > 0).all() else None
-
-
 def _must_pass(target: Target) -> None:
     """Raise `SettingsError` unless stage 2 passes: a server that stores nothing is quick at it."""
     result = runner.run_stage(target, messages.STAGE)
@@ -234,7 +193,7 @@ def _ends(found: capacity.Capacity) -> Capacity:
 
 def _cost(comparison: Comparison) -> Cost:
     rounds = comparison.rounds[comparison.rounds["lost"] == ""]
-    databases = rounds.assign(database_us=_database_us(rounds)).groupby("variant")["database_us"].median()
+    databases = rounds.assign(database_us=database_us(rounds)).groupby("variant")["database_us"].median()
     medians = {
         "server_us": comparison.values("server_us").median(),
         "database_us": databases,
@@ -246,12 +205,6 @@ def _cost(comparison: Comparison) -> Cost:
     }
     times = str(comparison.ratio("server_us") or "")
     return Cost.model_validate({"rate": comparison.load.rate, "times": times, **of})
-
-
-def _database_us(rounds: pd.DataFrame) -> "pd.Series[float]":
-    """Processor time of the databases behind a server for each request, in µs; NaN where none was seen."""
-    used = rounds[["mongod_cores", "database_cores"]].sum(axis=1, min_count=1)
-    return 1e6 * used / rounds["requests_per_s"]
 
 
 def _or_none(value: float) -> float | None:

@@ -13,6 +13,7 @@ from loadtests.capacity import Slo
 from practice import charts, findings, measure, measured, settings
 from practice.measured import OURS, YOURS, Capacity, Verdict
 from practice.settings import SettingsError
+from practice.verdict import verdict
 from tests.practice.conftest import NewFolder
 from tests.practice.example import MEASURED
 from tests.processes import using
@@ -51,9 +52,9 @@ def test_all_that_was_measured_is_said() -> None:
     ],
 )
 def test_the_verdict_stands_beside_what_the_learner_said(slow: str, inside: bool, guess: str | None, ends: str) -> None:
-    verdict = Verdict.model_validate({"slow": slow, "why": "Because.", "inside": inside})
-    assert findings.answer(verdict, guess).endswith(ends)
-    assert "Because." in findings.answer(verdict, guess)
+    found = Verdict.model_validate({"slow": slow, "why": "Because.", "inside": inside})
+    assert findings.answer(found, guess).endswith(ends)
+    assert "Because." in findings.answer(found, guess)
 
 
 # The verdict.
@@ -87,7 +88,7 @@ def rounds(server: list[float], database: list[float], lost: str = "") -> pd.Dat
 def test_what_works_longer_for_each_request_is_named_if_the_rounds_show_it(
     server: list[float], database: list[float], slow: str
 ) -> None:
-    found = measure.verdict(rounds(server, database), outside=True, sqlite_us=None)
+    found = verdict(rounds(server, database), outside=True, sqlite_us=None)
     assert found.slow == slow
     assert "Processor time for each request:" in found.why
     assert not found.inside
@@ -95,20 +96,23 @@ def test_what_works_longer_for_each_request_is_named_if_the_rounds_show_it(
 
 def test_a_database_inside_the_server_is_told_from_one_that_cannot_be_seen() -> None:
     alone = rounds([900.0, 950.0], [np.nan, np.nan])
-    inside = measure.verdict(alone, outside=False, sqlite_us=310.0)
+    inside = verdict(alone, outside=False, sqlite_us=310.0)
     assert (inside.slow, inside.inside) == ("server", True)
     assert "in SQLite for 310 µs" in inside.why
-    assert "cannot be told apart" in measure.verdict(alone, outside=False, sqlite_us=None).why
+    assert "cannot be told apart" in verdict(alone, outside=False, sqlite_us=None).why
     assert "cannot be told apart" not in inside.why
-    unseen = measure.verdict(alone, outside=True, sqlite_us=None)
+    unseen = verdict(alone, outside=True, sqlite_us=None)
     assert (unseen.slow, unseen.inside) == ("", False)
     assert "cannot be seen" in unseen.why
 
 
 def test_rounds_that_were_lost_say_nothing() -> None:
-    assert measure.verdict(rounds([900.0], [300.0], "it ended"), outside=False, sqlite_us=None).slow == ""
+    lost = verdict(rounds([900.0], [300.0], "it ended"), outside=False, sqlite_us=None)
+    assert (lost.slow, lost.why) == ("", "In no round was there anything to measure.")
+    unanswered = rounds([900.0], [300.0]).assign(requests_per_s=0.0)
+    assert verdict(unanswered, outside=False, sqlite_us=None).slow == ""
     nothing = rounds([np.nan, np.nan], [np.nan, np.nan])
-    assert "not on this machine" in measure.verdict(nothing, outside=False, sqlite_us=None).why
+    assert "not on this machine" in verdict(nothing, outside=False, sqlite_us=None).why
 
 
 @pytest.mark.parametrize(("stale_ms", "busy", "notes"), [(0, 0.1, 1), (0, 0.9, 2), (300, 0.9, 3)])
