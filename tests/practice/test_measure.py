@@ -1,5 +1,6 @@
 """Measuring a learner's server: what is said of it, what is kept, and one run with real servers and a real Locust."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,11 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.mongod import MongodError
+from harness.processes import ProgramError
 from loadtests.capacity import Slo
+from loadtests.run import RunError
 from practice import charts, findings, measure, measured, settings
+from practice.__main__ import command
 from practice.measured import OURS, YOURS, Capacity, Verdict
 from practice.settings import SettingsError
 from practice.verdict import verdict
+from tests.commands import complaint
+from tests.in_process import invoke
 from tests.practice.conftest import NewFolder
 from tests.practice.example import MEASURED
 from tests.processes import using
@@ -137,6 +144,32 @@ def test_what_is_no_measurement_counts_as_none(tmp_path: Path, text: str) -> Non
     (tmp_path / measured.FILE).write_text(text)
     assert measured.load(tmp_path) is None
     assert measured.load(tmp_path / "nowhere") is None
+
+
+def test_the_command_shows_and_keeps_what_was_measured(new_folder: NewFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new_folder()
+    monkeypatch.setattr(measure, "measure", lambda *_: MEASURED)
+    shown = invoke(command, "measure", folder)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "140 to 180" in shown.stdout
+    assert measured.load(folder / ".practice") == MEASURED
+    assert json.loads(invoke(command, "measure", folder, "--json").stdout) == MEASURED.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("error", [RunError("no Locust"), MongodError("no mongod"), ProgramError("no server")])
+def test_what_goes_wrong_is_one_message(
+    new_folder: NewFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(measure, "measure", fail)
+    assert str(error) in complaint(invoke(command, "measure", new_folder()), 2)
+
+
+@pytest.mark.parametrize("flags", [["--seconds", "0"], ["--within", "soon"], ["--rounds", "3"]])
+def test_bad_usage(new_folder: NewFolder, flags: list[str]) -> None:
+    assert flags[0] in complaint(invoke(command, "measure", new_folder(), *flags), 2)
 
 
 # Charts.

@@ -43,10 +43,10 @@ def test_the_kernel_tells_of_any_server(new_folder: NewFolder, tmp_path: Path) -
 
 def test_a_server_that_calls_another_is_told_from_one_that_does_not(tmp_path: Path) -> None:
     caller = (
-        "import http.server, socket, sys\n"
+        "import socket, sys\nfrom http.server import HTTPServer, SimpleHTTPRequestHandler\n"
         "other = socket.create_server(('127.0.0.1', 0))\n"
         "kept = socket.create_connection(other.getsockname())\n"
-        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
+        "HTTPServer(('127.0.0.1', int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()\n"
     )
     with servers.running([sys.executable, "-c", caller, "{port}"], tmp_path / "log", cwd=tmp_path) as server:
         assert where.calls_out(server)
