@@ -65,7 +65,7 @@ def figure(rows: pd.DataFrame) -> Figure:
     """A dot for each write of `overload` that was stored: when it was due, and how long that took."""
     drawn, axes = charts.figure()
     for name, colour in charts.colours(list(rows.index)).items():
-        stored = Run(rows.loc[name, "folder"]).measured.query("outcome == @OK")
+        stored = Run(Path(str(rows.loc[name, "folder"]))).measured.query("outcome == @OK")
         axes.plot(stored["due_s"], stored["from_due_ms"], ".", color=colour, markersize=2, alpha=0.4, label=name)
     axes.axhline(IN_TIME_MS, color=charts.GREY, linestyle=":")
     axes.set(xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log")

@@ -59,10 +59,13 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Command:
-    """A server that `command` starts, in the folder `cwd`; ready when it answers GET `ready` with less than 500."""
+    """A server that `command` starts, in the folder `cwd`; ready when it answers GET `ready` with less than 500.
+
+    `environment` is added to that of this process; None removes a variable.
+    """
 
     command: str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
     ready: str = "/"
     cwd: Path | None = None
 

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +12,23 @@ import click
 from tqdm import tqdm
 
 from harness import interrupts
+from harness.mongod import MongodError
 from harness.processes import ProgramError
-from practice import grade, hints, history, render, report, results, runner, selftest, settings, stages
+from loadtests.run import RunError
+from practice import (
+    findings,
+    grade,
+    hints,
+    history,
+    measured,
+    render,
+    report,
+    results,
+    runner,
+    selftest,
+    settings,
+    stages,
+)
 from practice import start as start_server
 from practice.check import Stage
 from practice.results import StageResult
@@ -196,32 +210,28 @@ def measure_server(
 ) -> None:
     """Measure the server in FOLDER beside the lab's own: capacity, cost of a request, where the time goes.
 
-    Reads, writes and both, in turns on this machine; takes some ten minutes. Stages 1 and 2 must pass first. The result
-    is kept for `report`.
+    Reads, writes and both, on this machine; takes some ten minutes, in which the machine should have nothing else to
+    do. Stage 2 must pass, and is checked first. The result is kept for `report`.
 
     \b
-    Example:
+    Examples:
       python -m practice measure my-server
+      python -m practice measure my-server --seconds 5 --within 100
     """
     # pandas and scipy take longer to import than most checks take: only who measures waits for them.
     from loadtests.capacity import Slo
-    from loadtests.run import RunError
     from practice import measure
 
     with _explained():
         target = _target(folder, command_line, url, yes_it_is_mine)
-        try:
-            measured = measure.measure(
-                target, Slo(milliseconds=within), seconds, lambda what: click.echo(what, err=True)
-            )
-        except RunError as error:
-            raise SettingsError(f"the load did not run: {error}") from error
+        found = measure.measure(target, Slo(milliseconds=within), seconds, lambda what: click.echo(what, err=True))
         if (target.folder / settings.FILE).is_file() and target.command is not None:
-            measure.save(measured, target.own_files)
+            with suppress(OSError):  # what cannot be written is shown all the same
+                measured.save(found, target.own_files)
     if as_json:
-        click.echo(json.dumps(asdict(measured), ensure_ascii=False))
+        click.echo(found.model_dump_json())
     else:
-        _echo(measure.lines(measured, target.answers.slow))
+        _echo(findings.lines(found, target.answers.slow))
 
 
 @command.command("grade")
@@ -310,8 +320,11 @@ def _explained() -> Iterator[None]:
     """Tell in one message, with exit status 2, why a server could not be asked."""
     try:
         yield
-    except (SettingsError, ProgramError) as error:
+    except (SettingsError, ProgramError, MongodError) as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except RunError as error:
+        click.echo(f"Error: the load did not run: {error}", err=True)
         sys.exit(2)
 
 

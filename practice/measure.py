@@ -1,73 +1,54 @@
 """Measure a learner's server beside the lab's own on the same machine: capacity, cost per request, where time goes.
 
-Both are measured in turns, because the speed of a machine changes from minute to minute.
+The costs are compared in turns, because the speed of a machine changes from minute to minute.
 """
 
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
-import psutil
+import requests
 
-from harness import watch
+from harness import machine, processes
 from harness.servers import direct_session
-from harness.threads import meanwhile
-from loadtests import targets
-from loadtests.capacity import Capacity, Slo, capacities
+from loadtests import capacity, experiment, targets
+from loadtests.capacity import Slo
 from loadtests.comparison import Comparison
-from loadtests.experiment import Variants, compare
-from loadtests.intervals import Ratio
 from loadtests.run import Load
-from practice.server import PUBLIC_BASE_URL
+from practice import runner, where
+from practice.checks import messages
+from practice.measured import OURS, YOURS, Capacity, Cost, Measured, Where
+from practice.server import MARK, PUBLIC_BASE_URL
 from practice.settings import SettingsError, Target, path_with_this_python
-from profiles import kernel
-from profiles.experiment import profile
+from practice.verdict import database_us, verdict
 from profiles.record import ProfilerError
 
-FILE = "measured.json"
 SCENARIOS = ("reads", "writes", "mixed")
-YOURS, OURS = "yours", "the lab's"
 USERS = 64
 MESSAGES = 200
 FIRST_RATE = 100.0
+# Where the search of the lab's capacity begins: its order of magnitude is known.
+OUR_FIRST_RATES = {"reads": 2000.0, "writes": 500.0, "mixed": 700.0}
 # A capacity is told in steps of a quarter: finer ones take longer, and no machine is that steady.
 STEP = 1.25
 # Costs are compared at this share of the lower capacity, where nobody queues.
 EASY = 0.5
 ROUNDS = 6
-PROFILE_ROUNDS = 2
+# The kernel counts processor time in hundredths of a second: a round needs some requests, but not more time than this.
+REQUESTS_PER_ROUND = 100
+MOST_SECONDS = 5.0
+PROFILE_SECONDS = 4.0
 SECONDS_TO_ANSWER = 20.0
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Processor time for each request of one scenario, in µs: medians of the rounds, and the paired ratio."""
-
-    server_us: dict[str, float]
-    database_us: dict[str, float]
-    ratio: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured. Capacities and costs are by scenario, then by server (YOURS, OURS).
-
-    A capacity is a pair [low, high] of requests a second: `low` held the promise `slo` twice, `high` did not; None
-    where it was never seen to fail, and then `limits` says why. `where` has lines about where the time goes in reads.
-    `slow` is what takes longest for each request of the mix: "server", "database" or "" where that was not to be seen.
-    """
-
-    slo: str
-    capacities: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
-    limits: dict[str, str] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
-    where: list[str] = field(default_factory=list)
-    slow: str = ""
+# From this share on, what other programs use of the machine spoils the figures.
+BUSY, BUSY_SECONDS = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -85,154 +66,173 @@ class Filled:
         with self.target.running() as server, direct_session() as session:
             for number in range(MESSAGES):
                 text = f"Message {number}, here before the measuring began."
-                answer = session.post(f"{server.url}/messages", json={"text": text}, timeout=SECONDS_TO_ANSWER)
-                if not answer.ok:
-                    raise SettingsError(
-                        f"POST /messages was answered with {answer.status_code}: measuring needs stage 2 to pass first"
-                    )
+                try:
+                    url = f"{server.url}/messages"
+                    session.post(url, json={"text": text}, timeout=SECONDS_TO_ANSWER).raise_for_status()
+                except requests.RequestException as error:
+                    raise SettingsError(f"POST /messages was not answered as it should be: {error}") from error
             yield server
 
 
-def measure(target: Target, slo: Slo, seconds: float, tell: Callable[[str], None] = lambda line: None) -> Measured:
-    """Measure the server of `target` and the lab's own in turns; each run lasts `seconds`.
+def measure(
+    target: Target,
+    slo: Slo,
+    seconds: float,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    rounds: int = ROUNDS,
+    scenarios: Sequence[str] = SCENARIOS,
+) -> Measured:
+    """Measure the server of `target` and the lab's own; each run lasts `seconds`, and costs are compared in `rounds`.
 
-    `tell` is called with what is being measured. Raises `SettingsError`, `ProgramError`, `RunError`.
+    The last of `scenarios` is the mix, of which the verdict is. `tell` is called with what is being measured. Whatever
+    the learner's server has started is killed at the end. Raises `SettingsError`, also if stage 2 fails,
+    `ProgramError`, `MongodError` and `RunError`.
     """
-    yours = Filled(_learners(target))
-    servers: Variants = {YOURS: yours, OURS: {}}
-    measured = Measured(str(slo))
-    for scenario in SCENARIOS:
-        tell(f"capacity, {scenario}")
-        load = Load(_path(scenario), USERS, seconds, rate=FIRST_RATE, fast=True)
-        found = capacities(servers, load, slo, STEP)
-        measured.capacities[scenario] = {name: _ends(each) for name, each in found.items()}
-        measured.limits.update({f"{scenario}, {name}": each.limit for name, each in found.items() if each.limit})
-        tell(f"cost, {scenario}")
-        rate = max(1.0, EASY * min(each.low or FIRST_RATE for each in found.values()))
-        measured.costs[scenario] = _cost(compare(servers, Load(_path(scenario), seconds=seconds, rate=rate), ROUNDS))
-    tell("where the time goes")
-    rate = max(1.0, EASY * (measured.capacities["reads"][YOURS][0] or FIRST_RATE))
-    measured.where.extend(_where(yours, Load(_path("reads"), seconds=max(2.0, seconds), rate=rate)))
-    return Measured(**{**vars(measured), "slow": _slow(measured.costs["mixed"])})
+    steps = 2 + 2 * len(scenarios)
+    numbers = iter(range(1, steps + 1))
 
+    def step(what: str) -> None:
+        tell(f"{next(numbers)} of {steps}  {what}")
 
-def save(measured: Measured, folder: Path) -> None:
-    """Keep what was measured in the learner's folder, for the report. Raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(asdict(measured), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def load(folder: Path) -> dict[str, Any] | None:
-    """What was measured last in a learner's folder, as a JSON object; None if nothing was."""
+    step("does stage 2 pass?")
+    busy = _busy()
+    _must_pass(target)
+    mark = secrets.token_hex(8)
+    yours = Filled(_learners(target, mark))
+    load = Load(_path("reads"), USERS, seconds, fast=True)
     try:
-        return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
+        loads = {each: replace(load, scenario=_path(each)) for each in scenarios}
+        found = _measured(target, yours, loads, slo, rounds, step)
+        return found.model_copy(update={"notes": [*_notes(target, busy)]})
+    finally:
+        processes.kill_all(processes.carrying(MARK, mark))
 
 
-def lines(measured: Measured, guess: str | None) -> Iterator[str]:
-    """What was measured, for a terminal. `guess` is what the learner has said is slow, or None."""
-    yield f"Capacity: requests/s with {measured.slo}"
-    for scenario, found in measured.capacities.items():
-        yield f"  {scenario:<8}" + "".join(f"  {name} {span(*ends):<22}" for name, ends in found.items()).rstrip()
-    for what, why in measured.limits.items():
-        yield f"  {what}: {why}"
-    yield ""
-    yield "Cost: processor time for each request, µs"
-    for scenario, cost in measured.costs.items():
-        for name, server in cost.server_us.items():
-            yield f"  {scenario:<8}  {name:<10} {_us(server)} server + {_us(cost.database_us[name])} database"
-        yield f"  {'':<8}  the lab's server takes {cost.ratio} times what yours does [95 % interval]"
-    yield ""
-    yield "Where the time goes in your server, while it is read"
-    yield from (f"  {line}" for line in measured.where)
-    yield ""
-    yield verdict(measured.slow, guess)
+def _measured(
+    target: Target, yours: Filled, loads: Mapping[str, Load], slo: Slo, rounds: int, step: Callable[[str], None]
+) -> Measured:
+    found, comparisons, rate = {}, {}, FIRST_RATE
+    for scenario, load in loads.items():
+        step(f"capacity, {scenario}")
+        search = partial(capacity.capacities, slo=slo, step=STEP)
+        searched = search({YOURS: yours}, replace(load, rate=rate))
+        searched |= search({OURS: {}}, replace(load, rate=OUR_FIRST_RATES[scenario]))
+        found[scenario] = {name: _ends(each) for name, each in searched.items()}
+        rate = searched[YOURS].low or rate
+        step(f"cost, {scenario}, {rounds} pairs of rounds in turns")
+        easy = max(1.0, EASY * min(each.low or FIRST_RATE for each in searched.values()))
+        comparisons[scenario] = experiment.compare({OURS: {}, YOURS: yours}, _easy(load, easy), rounds)
+    step("where the time goes")
+    first, *_, mixed = *comparisons.values(), comparisons[scenario]
+    seen, outside, sqlite_us = _look(yours, target.folder, replace(first.load, scenario=_path("reads")), mixed.load)
+    return Measured(
+        at=datetime.now(UTC),
+        machine=_machine(),
+        slo=str(slo),
+        capacities=found,
+        costs={scenario: _cost(each) for scenario, each in comparisons.items()},
+        where=seen,
+        verdict=verdict(mixed.rounds[mixed.rounds["variant"] == YOURS], outside=outside, sqlite_us=sqlite_us),
+    )
 
 
-def verdict(slow: str, guess: str | None) -> str:
-    """What takes longest for each request of the mix, beside what the learner has said."""
-    if not slow:
-        return "Server or database? Neither could be seen: is the server on this machine?"
-    found = f"When half of the requests write, the {slow} works longest for each."
-    if guess is None:
-        return f"{found} You have not said what you think: [answers] slow, in practice.toml"
-    return f"{found} You said {guess}: {'right' if guess == slow else 'not so'}."
+def _must_pass(target: Target) -> None:
+    """Raise `SettingsError` unless stage 2 passes: a server that stores nothing is quick at it."""
+    result = runner.run_stage(target, messages.STAGE)
+    for check in result.checks:
+        if check.outcome == "fail":
+            place = f"--url {target.url}" if target.url else str(target.folder)
+            raise SettingsError(
+                f"stage 2 must pass before a server is measured, and {check.id} fails ({check.says}): "
+                f"python -m practice check {place} --stage 2"
+            )
 
 
-def span(low: float | None, high: float | None) -> str:
-    """The ends of a capacity in words."""
-    if not low:
-        return "none found"
-    return f"{low:,.0f} to {high:,.0f}" if high is not None else f"at least {low:,.0f}"
-
-
-def _learners(target: Target) -> targets.Target:
+def _learners(target: Target, mark: str) -> targets.Target:
     if target.url is not None:
         return targets.Elsewhere(target.url)
     assert target.command is not None
-    environment = {
+    environment: dict[str, str | None] = {
         "PATH": path_with_this_python(),
         "TWILIO_AUTH_TOKEN": "measured",
         "SLACK_SIGNING_SECRET": "measured",
         "PUBLIC_BASE_URL": PUBLIC_BASE_URL,
+        "WRITE_LIMIT": None,
+        MARK: mark,
     }
     return targets.Command(target.command, environment, target.ready, target.folder)
+
+
+def _look(yours: Filled, folder: Path, reads: Load, mixed: Load) -> tuple[Where, bool, float | None]:
+    """Where the time goes in reads, whether the server is connected to another program, and µs in SQLite (mixed)."""
+    with yours.running() as server:
+        outside = where.calls_out(server)
+        seen = where.look(server, replace(reads, seconds=PROFILE_SECONDS), folder)
+        if seen.by != "py-spy" or outside:
+            return seen, outside, None
+        try:
+            return seen, outside, where.in_sqlite(server, replace(mixed, seconds=PROFILE_SECONDS))
+        except ProfilerError:
+            return seen, outside, None
+
+
+def _easy(load: Load, rate: float) -> Load:
+    """The load for comparing costs, at `rate` requests/s: users as most clients are, and as long as it needs."""
+    seconds = min(max(load.seconds, REQUESTS_PER_ROUND / rate), max(load.seconds, MOST_SECONDS))
+    return Load(load.scenario, seconds=seconds, rate=rate)
 
 
 def _path(scenario: str) -> str:
     return f"{Path(__file__).with_name('scenarios.py')}:{scenario}"
 
 
-def _ends(found: Capacity) -> list[float | None]:
-    return [found.low or None, found.high if isfinite(found.high) else None]
+def _ends(found: capacity.Capacity) -> Capacity:
+    return Capacity(low=found.low or None, high=found.high if isfinite(found.high) else None, limit=found.limit)
 
 
 def _cost(comparison: Comparison) -> Cost:
     rounds = comparison.rounds[comparison.rounds["lost"] == ""]
-    databases = (rounds["mongod_cores"].fillna(0.0) + rounds["database_cores"].fillna(0.0)) / rounds["requests_per_s"]
-    by_variant = rounds.assign(database_us=1e6 * databases).groupby("variant")[["server_us", "database_us"]].median()
-    ratio: Ratio | None = comparison.ratio("server_us")
-    costs = {column: {str(name): float(us) for name, us in by_variant[column].items()} for column in by_variant}
-    return Cost(costs["server_us"], costs["database_us"], str(ratio or "–"))
+    databases = rounds.assign(database_us=database_us(rounds)).groupby("variant")["database_us"].median()
+    medians = {
+        "server_us": comparison.values("server_us").median(),
+        "database_us": databases,
+        "p50_ms": comparison.values("p50_ms").median(),  # of the rounds in which Locust was not the limit
+    }
+    of = {
+        column: {name: _or_none(values.get(name, float("nan"))) for name in (YOURS, OURS)}
+        for column, values in medians.items()
+    }
+    times = str(comparison.ratio("server_us") or "")
+    return Cost.model_validate({"rate": comparison.load.rate, "times": times, **of})
 
 
-def _slow(cost: Cost) -> str:
-    server, database = cost.server_us.get(YOURS, float("nan")), cost.database_us.get(YOURS, 0.0)
-    if isnan(server):
-        return ""
-    return "server" if server >= database else "database"
+def _or_none(value: float) -> float | None:
+    return None if isnan(value) else float(value)
 
 
-def _where(server: targets.Target, load: Load) -> list[str]:
-    """Where the time of a learner's server goes: by py-spy if it is in Python, else as the kernel sees it."""
-    with server.running() as started:
-        processes = watch.behind(started.url).roles["server"]
-        if not processes:
-            return ["not to be seen: the server is not on this machine, or belongs to another user"]
-        if not all(map(kernel.is_python, processes)):
-            return [
-                "py-spy looks into Python only; the kernel tells this:",
-                *_kernel_view(started.url, processes, load),
-            ]
-    try:
-        table = profile({YOURS: server}, load, PROFILE_ROUNDS).table()
-    except ProfilerError as error:
-        return [str(error)]
-    return [f"{microseconds:8,.0f} µs  {category}" for category, microseconds in table[YOURS].dropna().items()]
+def _machine() -> str:
+    about = machine.describe()
+    return f"{about['cores']} cores of {about['processor']}, {about['system']}"
 
 
-def _kernel_view(url: str, processes: list[psutil.Process], load: Load) -> list[str]:
-    """What the kernel tells of `processes` while one caller reads as fast as it is answered."""
-
-    def read_on(ended: threading.Event) -> None:
-        with direct_session() as session:
-            while not ended.is_set():
-                session.get(f"{url}/messages", params={"limit": 20}, timeout=SECONDS_TO_ANSWER)
-
-    with meanwhile(read_on):
-        return kernel.view(processes, load.seconds).lines()
+def _busy() -> float:
+    """The share of this machine that other programs use, before anything of ours runs."""
+    began = machine.busy_seconds()
+    time.sleep(BUSY_SECONDS)
+    return (machine.busy_seconds() - began) / BUSY_SECONDS / (os.cpu_count() or 1)
 
 
-def _us(value: float) -> str:
-    return "–" if isnan(value) else f"{value:,.0f}"
+def _notes(target: Target, busy: float) -> Iterator[str]:
+    """What no figure shows: how busy the machine was, and in what the two servers are not equal."""
+    if busy > BUSY:
+        yield (
+            f"Other programs used {busy:.0%} of this machine when the measuring began: these figures are worth "
+            "little. Measure again when it has nothing else to do."
+        )
+    yield (
+        "The lab's server answers a write when the disk has it. Does yours? kill -9 cannot tell: it takes the process, "
+        "and not the disk's cache."
+    )
+    if target.promises.stale_ms:
+        yield f"Your lists may be {target.promises.stale_ms} ms old; the lab's never are."

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from practice import history, stages
+from practice import charts, findings, history, stages
 from practice.check import Stage
 from practice.history import Run
+from practice.measured import OURS, YOURS, load
 from practice.settings import Target
 
 MARKS = {"pass": "✓", "fail": "✗", "remark": "!", "not asked": "·", "": "–"}
@@ -17,20 +17,42 @@ CHART_WIDTH, CHART_HEIGHT = 600, 120
 
 
 def render(target: Target) -> str:
-    """The page about the server in a learner's folder, from the history that `check` has kept there."""
+    """The page about the server in a learner's folder, from what `check` and `measure` have kept there."""
     runs = history.read(target.own_files)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("practice").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    environment = Environment(
+        loader=PackageLoader("practice", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
         name=target.folder.name,
         promises=target.promises,
-        slow=target.answers.slow,
         runs=runs,
         stages=[_stage(each, runs) for each in stages.STAGES],
         counts=Counter(_latest(id, runs).get("outcome", "") for id in _ids()),
         total=len(_ids()),
         chart=_chart(runs),
+        **_measured(target),
     )
+
+
+def _measured(target: Target) -> dict[str, Any]:
+    """What `measure` has found, for the part of the page about it."""
+    measured = load(target.own_files)
+    if measured is None:
+        return {"measured": None}
+    return {
+        "measured": measured,
+        "names": (YOURS, OURS),
+        "colours": charts.COLOURS,
+        "us": findings.us,
+        "capacities": charts.capacities(measured),
+        "where": charts.where(measured),
+        "limits": findings.limits(measured),
+        "answer": findings.answer(measured.verdict, target.answers.slow),
+    }
 
 
 def _ids() -> list[str]:

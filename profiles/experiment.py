@@ -164,11 +164,13 @@ def profile(
     return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
 
 
-def profile_run(server: Running, load: Load, folder: Path, title: str = "", *, waiting: bool = False) -> Path:
+def profile_run(
+    server: Running, load: Load, folder: Path, title: str = "", *, waiting: bool = False, native: bool = False
+) -> Path:
     """Load `server` and record it meanwhile; a run folder with the recording in it.
 
     It is in `profile.raw` and, for https://www.speedscope.app, in `profile.speedscope.json`; `profile.json` tells
-    when it was made, and how well.
+    when it was made, and how well. `waiting` and `native` as for `record`.
     """
     # py-spy takes a moment to attach, and the load has to last until it has finished.
     longer = replace(load, seconds=load.seconds + MARGIN_SECONDS)
@@ -176,7 +178,8 @@ def profile_run(server: Running, load: Load, folder: Path, title: str = "", *, w
         running = background.submit(run, longer, server.url, folder, title=title, pid=server.pid)
         until_loaded(folder, running.done)
         time.sleep(load.warmup)
-        recording = record(python_process(server), load.seconds, folder / "profile.raw", waiting=waiting)
+        pid, raw = python_process(server), folder / "profile.raw"
+        recording = record(pid, load.seconds, raw, waiting=waiting, native=native)
         running.result()
     (folder / "profile.json").write_text(json.dumps(asdict(recording), indent=2) + "\n")
     scope = stacks.speedscope(stacks.read(folder / "profile.raw"), title or folder.name, recording.rate)

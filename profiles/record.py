@@ -41,16 +41,20 @@ class Recording:
     behind: bool
 
 
-def record(pid: int, seconds: float, raw: Path, rate: int = RATE, *, waiting: bool = False) -> Recording:
+def record(
+    pid: int, seconds: float, raw: Path, rate: int = RATE, *, waiting: bool = False, native: bool = False
+) -> Recording:
     """Sample the process `pid` for `seconds` into `raw`, a line for each distinct stack.
 
-    `waiting` samples every thread, also those that wait, instead of only the one that runs Python.
+    `waiting` samples every thread, also those that wait, instead of only the one that runs Python. `native` adds the
+    frames of C libraries.
     Raises `ProfilerError` without the right to trace the process, or when there is no such process.
     """
     if not psutil.pid_exists(pid):
         raise ProfilerError(f"py-spy could not record process {pid}: no process with that number is running")
     command = [_py_spy(), "record", "--pid", str(pid), "--duration", f"{max(1, round(seconds))}", "--rate", str(rate)]
     command += ["--idle" if waiting else "--gil", "--format", "raw", "--output", str(raw)]
+    command += ["--native"] if native else []
     began, said = clock.now(), ""
     with (
         subprocess.Popen(

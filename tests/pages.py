@@ -11,7 +11,7 @@ FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 # the lines of a diff that are added.
 INSTRUCTION = re.compile(
     r"(?P<verb>Write|Append to|Set in|Below)\s+(?:`(?P<name>\w+)`\s+in\s+)?`(?P<path>[^`]+)`:\n\n"
-    r"```(?:python|diff)\n(?P<code>.*?)^```$",
+    r"```(?:python|diff|toml)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 

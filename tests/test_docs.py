@@ -90,7 +90,7 @@ def test_its_links_lead_to_files_and_headings(page: Page, link: str) -> None:
 
 @pytest.mark.parametrize("page", pages.CURRENT, ids=lambda page: page.path.name)
 def test_the_files_that_it_names_exist(page: Page) -> None:
-    added = {each.path for each in page.instructions if each.verb == "Write"} | {"notebooks/08_questions.ipynb"}
+    added = {each.path for each in page.instructions if each.verb == "Write"} | {"notebooks/09_questions.ipynb"}
     named = {each for each in page.inline if NAMED_FILE.fullmatch(each) and not each.startswith((".lab", ".venv"))}
     assert {each for each in named - added if not (ROOT / each).exists()} == set()
 
@@ -295,3 +295,17 @@ def test_a_peer_is_added_as_the_page_says(copy: Path, tmp_path: Path) -> None:
     rows = evaluated("from loadtests.rows import ROWS; print(json.dumps([row.name for row in ROWS]))", copy)
     assert isinstance(rows, list)
     assert "starlette" in rows
+
+
+def test_a_practice_check_is_added_as_the_page_says(copy: Path) -> None:
+    section = followed("A practice check", copy)
+    passes, caught = (
+        run(line, copy)
+        for line in section.commands("python -m practice check")[:1]
+        + section.commands("python -m practice selftest --only")
+    )
+    assert re.search(r"^stage 2  messages +17 of 17$", passes, re.MULTILINE)
+    assert re.search(r"^  ✓ twins_are_one +messages.twins$", caught, re.MULTILINE)
+    shown = run("python -m practice show 2", copy)
+    assert "messages.twins          two messages with the same text are two" in shown
+    assert "look at the list" in run("python -m practice hint messages.twins", copy)

@@ -29,12 +29,13 @@ curl -s 'localhost:8000/messages?limit=2'
     200  {"messages": [{"id": 2, "text": "how are you?"}, {"id": 1, "text": "hello"}]}
 
 Any status from 200 to 299 says that it worked. An id is a number or a string, and belongs to one message for ever.
-More fields than these are welcome. A text has 1 to 4,000 characters and comes back exactly as it was sent.
-N is a number from 1 to 1000; with fewer messages, the list has all of them. Of two messages, the one that was
+More fields than these are welcome. A text is a JSON string of 1 to 4,000 characters and comes back exactly as it was
+sent. N is a number from 1 to 1000; with fewer messages, the list has all of them. Of two messages, the one that was
 posted after the other was acknowledged is newer.
 An acknowledged message is stored: it survives a restart, and kill -9.
-A body that is no JSON object with a text in it is refused with a status from 400 to 499, and so is a limit that is
-no number. Whatever a client sends, no answer is a 5xx, and each comes within 20 seconds.""",
+A body that is no JSON object, or has no text or one that is no string, is refused with a status from 400 to 499, and
+so is a limit that is no whole number above 0. Without a limit, the list has as many as you think right.
+Whatever a client sends, no answer is a 5xx, and each comes within 20 seconds.""",
 )
 check = STAGE.check
 
@@ -150,7 +151,7 @@ def bad_limit(server: Server) -> None:
 
 @check(
     "messages.half_character",
-    "half a character breaks nothing",
+    "half a character (\\ud83d alone) breaks nothing, whether it is stored or refused",
     why="JSON can hold half an emoji, which no text can: many a database driver breaks on it",
 )
 def half_character(server: Server) -> None:
