@@ -15,7 +15,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import psutil
 from tqdm import tqdm
 
 from harness import clock, machine, processes
+from harness.ports import free_port
 from loadtests import sampling
 from loadtests.scenarios import find
 from loadtests.scenarios import title as short_name
@@ -138,9 +139,18 @@ def _command(load: Load, url: str, folder: Path) -> list[str]:
         *("--csv", str(folder / "locust"), "--csv-full-history", "--only-summary"),
         *("--logfile", str(folder / "locust.log"), "--exit-code-on-error", "0"),
         *("--scenario", load.scenario, "--rate", f"{load.rate or 0:g}", "--log-folder", str(folder)),
+        *_ports(load.locust),
         *load.locust,
         "FastCaller" if load.fast else "Caller",
     ]
+
+
+def _ports(options: Sequence[str]) -> list[str]:
+    """A free port for a master and its processes on this machine: Locust's own choice is the same in every run."""
+    if "--processes" not in options or "--master-bind-port" in options:
+        return []
+    port = str(free_port())
+    return ["--master-port", port, "--master-bind-port", port]
 
 
 def _length(load: Load) -> float:

@@ -87,7 +87,7 @@ def equals(times: int, form: Form = FULL) -> Score:
 
 def burn(times: int, form: Form = FULL) -> Score:
     """A tenth more processor time for each request, compared at the default length: found in 9 of 10."""
-    extra = form.share * _usual_cost()
+    extra = form.share * _usual_cost(form.rounds // 3)
     rows = []
     for number in range(1, times + 1):
         ratio = compare({"as it is": {}, "more": _faulty(extra)}, "reads", form.rounds).ratio(ASKED)
@@ -233,9 +233,9 @@ def _tell(name: str, rows: list[dict[str, Any]]) -> None:
     click.echo(f"{name} {rows[-1]}", err=True)
 
 
-def _usual_cost() -> float:
+def _usual_cost(rounds: int) -> float:
     """Server CPU for a request as `compare` measures it, in microseconds."""
-    return float(compare({"as it is": {}}, "reads", rounds=2).rounds[ASKED].median())
+    return float(compare({"as it is": {}}, "reads", rounds).rounds[ASKED].median())
 
 
 @contextmanager

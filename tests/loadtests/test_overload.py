@@ -12,6 +12,8 @@ from tests.loadtests.figures import labels, png
 @pytest.fixture(autouse=True)
 def runs(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    monkeypatch.setattr(overload, "USERS", 50)
+    monkeypatch.setattr(overload, "CALLERS", 8)
 
 
 def test_only_the_limit_refuses(tmp_path: Path) -> None:

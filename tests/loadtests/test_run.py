@@ -178,6 +178,13 @@ def test_locust_in_several_processes_keeps_one_log(shared_server: Server, tmp_pa
     assert len(Run(folder).record["processes"]["locust"]) == 3
 
 
+def test_two_runs_of_several_processes_do_not_meet(shared_server: Server, tmp_path: Path) -> None:
+    load = Load("reads", users=2, seconds=0.5, warmup=0.0, rate=20, locust=("--processes", "2"))
+    with ThreadPoolExecutor(2) as background:
+        runs = [background.submit(run, load, shared_server.url, tmp_path / name) for name in ("one", "other")]
+        assert [len(Run(each.result()).measured) for each in runs] == pytest.approx([10, 10], abs=2)
+
+
 def test_a_server_that_dies_leaves_nothing_to_quote(start_server: Callable[..., Server], tmp_path: Path) -> None:
     server, folder = start_server(), tmp_path / "run"
 

@@ -16,6 +16,7 @@ from loadtests.lab_scenarios import (
     read_since,
     reply,
     send_message,
+    send_patiently,
 )
 from loadtests.request_log import OK
 from loadtests.scenarios import Behaviour, Request, find
@@ -24,6 +25,7 @@ from loadtests.sessions import Exchange, RequestsTransport, Session
 TURNS = {
     "reads": [read_recent],
     "writes": [send_message],
+    "patient": [send_patiently],
     "mixed": [read_recent, send_message],
     "conversation": [read_recent] * 4 + [read_since] * 3 + [open_thread] * 2 + [send_message] + [reply] * 2,
 }
