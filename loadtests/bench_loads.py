@@ -22,8 +22,6 @@ QUOTA, BELOW_QUOTA = 100, 90
 WELL_BEHAVED, GREEDY = "key-of-the-well-behaved", "key-of-the-greedy"
 # More requests/s than a load generator in Python can send.
 UNREACHABLE = 100_000.0
-# More requests/s than a load generator in Python can send.
-UNREACHABLE = 100_000.0
 CREATED, TOO_MANY, SHEDDING = 201, 429, 503
 
 
@@ -45,6 +43,11 @@ LoadFunction = Callable[[str, float], Sample]
 def reads(url: str, seconds: float) -> Sample:
     """64 connections that read the 20 newest messages."""
     return _of_wrk(wrk.run(f"{url}/messages?limit=20", seconds))
+
+
+def differing_reads(url: str, seconds: float) -> Sample:
+    """The same, but no two requests have the same head: nothing that was remembered of one helps with another."""
+    return _of_wrk(wrk.run(f"{url}/messages?limit=20", seconds, sends="read with differing heads"))
 
 
 def writes(url: str, seconds: float, connections: int = 64) -> Sample:

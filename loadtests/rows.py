@@ -10,6 +10,7 @@ from loadtests.bench_loads import (
     WRITE_LIMIT,
     LoadFunction,
     a_million_requests,
+    differing_reads,
     fast_http_users,
     fast_users,
     fast_users_on_schedule,
@@ -89,6 +90,14 @@ def _generator(name: str, what: str, load: LoadFunction) -> Row:
 ROWS = (
     _faster("tornado", "cached GET of 20 ÷ bare Tornado, same bytes", 2.0, reads, "tornado_constant"),
     _faster("constant", "cached GET of 20 ÷ FastAPI, same bytes", 1.3, reads, "fastapi_constant"),
+    _faster("tornado-heads", "the same, every head another ÷ bare Tornado", 2.0, differing_reads, "tornado_constant"),
+    _faster("constant-heads", "the same ÷ FastAPI", 1.3, differing_reads, "fastapi_constant"),
+    Row(
+        "heads",
+        Side("equal heads", SERVICE, reads),
+        Side("differing heads", SERVICE, differing_reads),
+        (Goal("GET of 20, every head another ÷ equal heads", "requests_per_s", "/s", 0.5),),
+    ),
     _faster("fastapi", "cached GET of 20 ÷ FastAPI from MongoDB", 12, reads, "fastapi_mongodb"),
     _faster("flask", "cached GET of 20 ÷ Flask from SQLite", 8, reads, "flask_sqlite"),
     _faster("fastapi-post", "POST, 64 connections ÷ FastAPI on MongoDB", 3, writes, "fastapi_mongodb"),

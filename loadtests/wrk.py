@@ -15,9 +15,11 @@ MESSAGE = (
     b'{"text":"Shall we have lunch at the usual place at a quarter past twelve, or try the new one by the river?",'
     b'"author":"bench"}'
 )
-# What wrk sends: `read` needs no script, the others are Lua beside this file, and send MESSAGE.
+# What wrk sends. `read` needs no script: its requests are equal to the last byte. The others are Lua beside this file;
+# those that write send MESSAGE.
 SCRIPTS = {
     "read": None,
+    "read with differing heads": Path(__file__).with_name("differing.lua"),
     "post": Path(__file__).with_name("post.lua"),
     "mixed": Path(__file__).with_name("mixed.lua"),
 }

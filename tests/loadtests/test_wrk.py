@@ -1,7 +1,12 @@
 """wrk: what it prints becomes numbers, and what is no speed is called so."""
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -85,6 +90,51 @@ def test_what_it_sends_is_accepted(shared_server: Server, sends: str, path: str)
     measured = wrk.run(f"{shared_server.url}{path}", seconds=1, connections=2, sends=sends)
     assert measured.void == ""
     assert measured.requests > 0
+
+
+@contextmanager
+def keeping_heads(heads: list[bytes]) -> Iterator[str]:
+    """The URL of a server that answers everything and appends each request's head to `heads`, names in lower case."""
+
+    class Keeper(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            heads.append(b"\n".join(f"{name.lower()}: {value}".encode() for name, value in self.headers.items()))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Not to the tests' output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeper) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@needs_wrk
+def test_heads_are_equal_or_all_differ() -> None:
+    equal: list[bytes] = []
+    with keeping_heads(equal) as url:
+        wrk.run(f"{url}/", seconds=1, connections=2)
+    assert len(equal) > 2
+    assert len(set(equal)) == 1
+
+    differing: list[bytes] = []
+    with keeping_heads(differing) as url:
+        measured = wrk.run(f"{url}/", seconds=1, connections=2, sends="read with differing heads")
+    assert measured.void == ""
+    assert len(set(differing)) == len(differing) > 2
+    # What differs is the trace context alone, and it is well formed.
+    context = re.compile(rb"traceparent: 00-[0-9a-f]{32}-00f067aa0ba902b7-01")
+    assert all(context.search(head) for head in differing)
+    assert len({context.sub(b"", head) for head in differing}) == 1
 
 
 @needs_wrk
