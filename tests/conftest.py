@@ -27,6 +27,13 @@ settings.register_profile("lab", deadline=None, max_examples=200, phases=set(Pha
 settings.register_profile("ci", settings.get_profile("lab"), derandomize=True, database=None)
 settings.load_profile("ci" if "CI" in os.environ else "lab")
 
+# Coverage follows the processes that tests of these folders start. Elsewhere the tests' own process is enough, and what
+# measures must not be slowed down.
+TRACED = {"client", "migrations", "server"}
+HERE = Path(__file__).parent
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
+coverage_of_processes = os.environ.get(COVERAGE)
+
 StartServer = Callable[..., Server]
 
 
@@ -34,6 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests, which have time limits of their own, first: else one of them would run alone at the end."""
     limits = {item: item.get_closest_marker("timeout") for item in items}
     items.sort(key=lambda item: -float(mark.args[0]) if (mark := limits[item]) else 0.0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture starts a process: whether coverage follows it."""
+    os.environ.pop(COVERAGE, None)
+    if coverage_of_processes and TRACED & set(item.path.relative_to(HERE).parts):
+        os.environ[COVERAGE] = coverage_of_processes
 
 
 @pytest.fixture(scope="session", autouse=True)

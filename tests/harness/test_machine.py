@@ -72,6 +72,9 @@ def test_a_child_that_was_seen_counts_once() -> None:
         assert parent.stdin is not None
         assert parent.stdout is not None
         root = psutil.Process(parent.pid)
+        parent.stdin.write(b"one\n")  # when that one has ended, what starting Python took is over too
+        parent.stdin.flush()
+        parent.stdout.readline()
         first = sum(seconds for _, seconds in meter.cpu_seconds([root]))
         parent.stdin.write(b"another\n")
         parent.stdin.flush()

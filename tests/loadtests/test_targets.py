@@ -60,7 +60,7 @@ COMMANDS = {
     "node": "node shop.js {port}",
     "plain": f"{sys.executable} plain.py {{port}}",
 }
-SHORT = ["--users", "2", "--rate", "200", "--seconds", "1"]
+SHORT = ["--users", "2", "--rate", "200", "--seconds", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_who_is_stopped_stops_everything_it_has_started(
     ) as person:
         try:
             # The notebook's kernel has started servers of its own by then.
-            eventually(lambda: any("experiment_" in " ".join(words) for words in marked(mark)), seconds=60)
+            eventually(lambda: any("experiment_" in " ".join(words) for words in marked(mark)), seconds=150)
             send(person.pid, number)
             _, said = person.communicate(timeout=60)
         finally:

@@ -9,8 +9,7 @@ from profiles import scores
 
 @pytest.fixture(autouse=True)
 def runs(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the run folders of a test go. Servers whose cost is measured are not traced for their coverage."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    """Where the run folders of a test go."""
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
     monkeypatch.setattr("loadtests.folders.RUNS", tmp_path / "runs")
     return tmp_path / "runs"
