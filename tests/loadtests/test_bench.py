@@ -159,7 +159,7 @@ def test_the_service_understands_the_settings_of_every_row() -> None:
 
 
 def test_rows_have_names_of_their_own() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS) == 14
+    assert len({row.name for row in ROWS}) == len(ROWS) > 0
 
 
 def test_without_wrk_it_says_so_and_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
