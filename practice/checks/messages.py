@@ -58,6 +58,20 @@ def stored(server: Server) -> None:
     )
 
 
+@check("messages.limit", "the newest N, newest first", why="a reader who opens the page wants what was said last")
+def limit(server: Server) -> None:
+    server.say("first", "second", "third")
+    server.get("/messages?limit=2").expect(list_of_messages(), texts(["third", "second"]))
+    server.get("/messages?limit=1").expect(list_of_messages(), texts(["third"]))
+
+
+@check("messages.order", "a dozen messages, newest first", why='sorted as texts, "10" comes before "9"')
+def order(server: Server) -> None:
+    said = [f"number {each}" for each in range(1, 13)]
+    server.say(*said)
+    server.get("/messages?limit=12").expect(list_of_messages(), texts(said[::-1]))
+
+
 @check("messages.emoji", "letters of all scripts, and emoji, come back as they were", why="people write them")
 def emoji(server: Server) -> None:
     _comes_back(server, UNUSUAL["emoji"])
@@ -81,20 +95,6 @@ def long(server: Server) -> None:
 def _comes_back(server: Server, text: str) -> None:
     server.say(text)
     server.get("/messages?limit=1").expect(list_of_messages(), texts([text]))
-
-
-@check("messages.limit", "the newest N, newest first", why="a reader who opens the page wants what was said last")
-def limit(server: Server) -> None:
-    server.say("first", "second", "third")
-    server.get("/messages?limit=2").expect(list_of_messages(), texts(["third", "second"]))
-    server.get("/messages?limit=1").expect(list_of_messages(), texts(["third"]))
-
-
-@check("messages.order", "a dozen messages, newest first", why='sorted as texts, "10" comes before "9"')
-def order(server: Server) -> None:
-    said = [f"number {each}" for each in range(1, 13)]
-    server.say(*said)
-    server.get("/messages?limit=12").expect(list_of_messages(), texts(said[::-1]))
 
 
 @check(
