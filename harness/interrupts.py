@@ -6,14 +6,19 @@ import threading
 from types import FrameType
 
 AGAIN_SECONDS = 0.1
+SOON_SECONDS = 0.005
+# What of `threading` runs while a lock has been taken and its `with` block has not begun, or has ended.
+TAKES_A_LOCK = {"__enter__", "__exit__", "_acquire_restore", "_release_save"}
 
 
 def handle() -> None:
     """Install handlers for SIGINT and SIGTERM that raise `KeyboardInterrupt` in the main thread.
 
-    Python raises the exception at whatever point the main thread has reached. If that point is in a `__del__` method,
-    Python reports the exception as unraisable and goes on; the signal is then sent again. Other unraisable exceptions,
-    of objects whose construction was interrupted, are not printed.
+    Python raises the exception at whatever point the main thread has reached. If that point is between the taking of a
+    lock and the block that gives it back, nobody would ever give it back, and who cleans up would wait for it for ever:
+    then the signal is sent again a moment later. If the point is in a `__del__` method, Python reports the exception as
+    unraisable and goes on; the signal is then sent again, too. Other unraisable exceptions, of objects whose
+    construction was interrupted, are not printed.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
@@ -21,13 +26,27 @@ def handle() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if frame is not None and _may_hold_a_lock(frame):
+        _send_again(SOON_SECONDS)
+        return
     sys.unraisablehook = _repeat_if_lost
     raise KeyboardInterrupt
 
 
+def _may_hold_a_lock(frame: FrameType) -> bool:
+    """Whether this is code that takes locks, by hand or by a context manager: PyMongo's too, but while it waits."""
+    module = str(frame.f_globals.get("__name__"))
+    if module == "threading":
+        return frame.f_code.co_name in TAKES_A_LOCK
+    return module == "contextlib" or (module.startswith("pymongo.") and module != "pymongo.network_layer")
+
+
+def _send_again(seconds: float) -> None:
+    again = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
+    again.daemon = True
+    again.start()
+
+
 def _repeat_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
     if unraisable.exc_type is KeyboardInterrupt:
-        arguments = (threading.main_thread().ident, signal.SIGTERM)
-        again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, arguments)
-        again.daemon = True
-        again.start()
+        _send_again(AGAIN_SECONDS)

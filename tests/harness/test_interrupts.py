@@ -58,3 +58,29 @@ def test_a_signal_within_del_is_not_lost(number: signal.Signals) -> None:
 def test_an_ignored_sigint_stays_ignored() -> None:
     ignoring = "signal.signal({number}, signal.SIG_IGN)"
     assert ended(signal.SIGINT, "signal.raise_signal({number}); return", ignoring) == (0, "cleaned up\n", "")
+
+
+LOCKED = """
+import signal, sys, threading
+from harness import interrupts
+
+interrupts.handle()
+main = threading.main_thread().ident
+for number in range(100):
+    condition = threading.Condition(threading.Lock())
+    timer = threading.Timer(0.002, signal.pthread_kill, (main, signal.SIGTERM))
+    timer.start()
+    try:
+        while True:
+            with condition:
+                pass
+    except KeyboardInterrupt:
+        timer.join()
+    if not condition.acquire(blocking=False):
+        sys.exit(f"after signal {number} nobody gives the lock back")
+"""
+
+
+def test_a_signal_leaves_no_lock_behind() -> None:
+    command = subprocess.run([sys.executable, "-c", LOCKED], check=False, capture_output=True, text=True, timeout=60)
+    assert (command.returncode, command.stderr) == (0, "")

@@ -89,7 +89,7 @@ def test_a_failure_is_one_exchange(new_folder: NewFolder) -> None:
     assert re.fullmatch(r"stage 2  messages +\d+ of 16", lines[0])
     assert [line.split()[0] for line in lines[1:7]] == ["✗", "asked", "answered", "expected", "why", "next"]
     assert "curl -s 'http://127.0.0.1:" in lines[2]
-    assert lines[6].endswith("python -m practice hint messages.emoji")
+    assert lines[6].endswith("python -m practice hint messages.limit")
     assert "\x1b" not in ended.stdout
 
 
