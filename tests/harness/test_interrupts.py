@@ -69,8 +69,8 @@ main = threading.main_thread().ident
 for number in range(100):
     condition = threading.Condition(threading.Lock())
     timer = threading.Timer(0.002, signal.pthread_kill, (main, signal.SIGTERM))
-    timer.start()
     try:
+        timer.start()
         while True:
             with condition:
                 pass
