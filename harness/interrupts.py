@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import threading
 from types import FrameType
 
 AGAIN_SECONDS = 0.1
@@ -23,6 +22,7 @@ def handle() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
             signal.signal(number, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)  # with which a signal is sent again
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -38,13 +38,12 @@ def _may_hold_a_lock(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__"))
     if module == "threading":
         return frame.f_code.co_name in TAKES_A_LOCK
-    return module == "contextlib" or (module.startswith("pymongo.") and module != "pymongo.network_layer")
+    # A second signal may come while the first is being handled.
+    return module in ("contextlib", __name__) or (module.startswith("pymongo.") and module != "pymongo.network_layer")
 
 
 def _send_again(seconds: float) -> None:
-    again = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
-    again.daemon = True
-    again.start()
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # not a thread: to start one waits, and the signal could come then
 
 
 def _repeat_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
