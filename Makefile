@@ -18,7 +18,7 @@ lab: $(READY) ## run every notebook on a real MongoDB and write report/index.htm
 test: $(READY) ## run the whole test suite; in CI as `coverage` does
 	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python -m pytest $(TESTS_AT_A_TIME))
 
-coverage: $(READY) ## run it, print the lines and branches that no test reaches, and fail if they are more than before
+coverage: $(READY) ## run the test suite, list the lines and branches that no test reaches, fail below the bound
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(TESTS_AT_A_TIME)
 	@$(BIN)/coverage combine --quiet

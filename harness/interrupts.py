@@ -6,12 +6,14 @@ from types import FrameType
 
 AGAIN_SECONDS = 0.1
 SOON_SECONDS = 0.005
-# What of `threading` runs while a lock has been taken and its `with` block has not begun, or has ended.
+# Functions of `threading` in which a lock is held that no `with` block would release.
 TAKES_A_LOCK = {"__enter__", "__exit__", "_acquire_restore", "_release_save"}
 
 
 def handle() -> None:
     """Install handlers for SIGINT and SIGTERM that raise `KeyboardInterrupt` in the main thread.
+
+    SIGALRM is used to send a signal again, so it is not free for others.
 
     Python raises the exception at whatever point the main thread has reached. If that point is between the taking of a
     lock and the block that gives it back, nobody would ever give it back, and who cleans up would wait for it for ever:
@@ -22,7 +24,7 @@ def handle() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
             signal.signal(number, _interrupt)
-    signal.signal(signal.SIGALRM, _interrupt)  # with which a signal is sent again
+    signal.signal(signal.SIGALRM, _interrupt)  # by which a deferred signal comes again
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -34,7 +36,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _may_hold_a_lock(frame: FrameType) -> bool:
-    """Whether this is code that takes locks, by hand or by a context manager: PyMongo's too, but while it waits."""
+    """Whether a lock may be held here that an exception would leave locked: in PyMongo too, except where it reads."""
     module = str(frame.f_globals.get("__name__"))
     if module == "threading":
         return frame.f_code.co_name in TAKES_A_LOCK
