@@ -16,8 +16,8 @@ from loadtests.folders import new_folder
 from loadtests.run import Load
 from loadtests.targets import Running
 from practice.measured import Where
-from profiles import kernel, stacks
-from profiles.experiment import SYSTEM, WAITING, breakdown, profile_run, stacks_per_request
+from profiles import kernel
+from profiles.experiment import SYSTEM, WAITING, breakdown, lines_per_request, profile_run, stacks_per_request
 from profiles.record import ProfilerError
 
 # One process that does less than this share of the work does not speak for all of them.
@@ -41,7 +41,7 @@ def look(server: Running, reads: Load, folder: Path) -> Where:
         note = f"py-spy looks into one process, and {len(processes)} share the work: this is what the kernel sees"
         return seen.model_copy(update={"notes": [note, *seen.notes]})
     try:
-        return _by_py_spy(server, reads, folder)
+        return _by_py_spy(profile_run(server, reads, new_folder("profile-reads"), title="profile"), folder)
     except ProfilerError as error:
         return seen.model_copy(update={"notes": [str(error), *seen.notes]})
 
@@ -67,18 +67,15 @@ def calls_out(server: Running) -> bool:
     return False
 
 
-def _by_py_spy(server: Running, reads: Load, folder: Path) -> Where:
-    recorded = profile_run(server, reads, new_folder("profile-reads"), title="profile")
+def _by_py_spy(recorded: Path, folder: Path) -> Where:
     rows = breakdown(recorded)
     spent = rows[rows["category"] != WAITING].set_index("category")["us_per_request"]
     spent = spent.rename({SYSTEM: REST}).sort_values(ascending=False)
-    sampled = stacks.read(recorded / "profile.raw")
-    sampled["own"] = [_own_line(each, folder) for each in sampled["stack"]]
-    own = sampled[sampled["own"] != ""].groupby("own")["samples"].sum().nlargest(OWN_LINES)
-    sample_us = stacks_per_request(recorded)["us_per_request"].sum() / sampled["samples"].sum()
+    lines = lines_per_request(recorded)
+    own = lines.groupby(lines["stack"].map(lambda stack: _own_line(stack, folder)))["us_per_request"].sum()
     notes = [
-        f"{sample_us * samples:,.0f} µs of it, without system calls, in {line} and what it calls"
-        for line, samples in own.items()
+        f"{us:,.0f} µs of it, without system calls, in {line} and what it calls"
+        for line, us in own.drop("", errors="ignore").nlargest(OWN_LINES).items()
     ]
     return Where(by="py-spy", parts={str(name): float(us) for name, us in spent.items() if us}, notes=notes)
 

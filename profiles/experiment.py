@@ -220,9 +220,17 @@ def stacks_per_request(folder: Path) -> pd.DataFrame:
 
     Raises `Behind`.
     """
+    rows = lines_per_request(folder)
+    return rows.groupby(rows["stack"].map(stacks.functions))["us_per_request"].sum().reset_index()
+
+
+def lines_per_request(folder: Path) -> pd.DataFrame:
+    """The stacks as they were sampled, with files and lines: stack (as of `stacks.read`), us_per_request.
+
+    Raises `Behind`. No row where nothing was sampled, as of a server that did no work in Python meanwhile.
+    """
     rows, made = _recorded(folder)
-    by_stack = rows.assign(stack=rows["stack"].map(stacks.functions)).groupby("stack", as_index=False)["samples"].sum()
-    return by_stack.assign(us_per_request=by_stack["samples"] * 1e6 / made.rate / made.requests).drop(columns="samples")
+    return rows.assign(us_per_request=rows["samples"] * 1e6 / made.rate / made.requests)[["stack", "us_per_request"]]
 
 
 def waits(folder: Path) -> pd.DataFrame:

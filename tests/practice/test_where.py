@@ -8,6 +8,7 @@ import pytest
 from harness import servers, watch
 from practice import settings, where
 from tests.practice.conftest import NewFolder
+from tests.profiles import recorded
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,22 @@ def test_the_innermost_line_of_the_learners_own_is_named(tmp_path: Path, stack: 
     for name in ("app.py", "store/messages.py"):
         (tmp_path / name).touch()
     assert where._own_line(stack, tmp_path) == line
+
+
+def test_a_profile_names_the_learners_lines_that_take_most(tmp_path: Path) -> None:
+    (tmp_path / "server/store.py").parent.mkdir()
+    (tmp_path / "server/store.py").touch()
+    seen = where._by_py_spy(recorded.write(tmp_path / "run"), tmp_path)
+    assert seen.by == "py-spy"
+    assert seen.parts == pytest.approx({where.REST: 75_000, "driver": 50_000, "JSON": 25_000})
+    assert seen.notes == ["50,000 µs of it, without system calls, in server/store.py:50 Store.newest and what it calls"]
+
+
+def test_a_server_that_ran_no_python_while_it_was_looked_at_has_no_lines_to_name(tmp_path: Path) -> None:
+    run = recorded.write(tmp_path / "run")
+    (run / "profile.raw").write_text("")
+    seen = where._by_py_spy(run, tmp_path)
+    assert (seen.parts, seen.notes) == (pytest.approx({where.REST: 150_000}), [])
 
 
 def test_the_kernel_tells_of_any_server(new_folder: NewFolder, tmp_path: Path) -> None:
