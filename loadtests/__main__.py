@@ -137,7 +137,7 @@ def run(
     locust --worker --master-host … --locustfile loadtests/locustfile.py Caller (or FastCaller).
     """
     asked = _conditions(fail_if, conditions.RUN_NAMES)
-    load = Load(scenario, users, seconds, warmup, rate, fast, locust, dict(headers))
+    load = Load(scenario, users, seconds, warmup, rate, fast, locust=locust, headers=dict(headers))
     folder = folder or new_folder(load.title)
     tested = target(url, start, ready, environment)
     with running(tested, folder, scenario, ready) as server:
@@ -325,7 +325,8 @@ def capacity(
 ) -> None:
     """Search the highest rate of SCENARIO at which the service keeps its promise, and confirm it.
 
-    LOCUST, after --, are options for Locust itself, such as --processes 2.
+    Where one process of Locust is the limit, twice as many go on, up to one for each core. LOCUST, after --, are
+    options for Locust itself: with any, the number of its processes is left to them.
     """
     load = Load(scenario, users, seconds, fast=True, locust=locust, headers=dict(headers))
     folder = folder or new_folder(f"capacity-{load.title}")

@@ -14,7 +14,7 @@ from loadtests.experiment import Variants, targets_of
 from loadtests.folders import new_folder
 from loadtests.ingest import Run
 from loadtests.run import Load, run
-from loadtests.summary import summarize
+from loadtests.summary import outpaced, summarize
 
 FIRST_RATE = 100.0
 LOWEST_RATE = 1.0
@@ -109,19 +109,26 @@ def capacity(
     `load`, else at FIRST_RATE; while the promise is kept it goes on to what the processors seem to have room
     for, and once it was broken it halves the gap until that is `step` (1.08: 8 %). Then the highest rate
     that held is run again; should it fail now, the next lower one is, and the search goes on below if none
-    is left. A run in which the load generator was the limit tells nothing about the service, and ends the
-    search upwards. `settings` and `pid` as for `run`.
+    is left. A run in which Locust was the limit is made again with twice as many processes, as long as there are cores
+    for them and `load` has no options for Locust itself; if it still is, or the machine is full, the run tells nothing
+    about the service, and ends the search upwards. `settings` and `pid` as for `run`.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
     slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.title}")
     rows: list[dict[str, Any]] = []
+    processes = load.processes
 
     def holds(rate: float) -> bool:
+        nonlocal processes
         run_folder = folder / f"{len(rows) + 1:02d} at {rate:.0f}"
-        run(replace(load, rate=rate), url, run_folder, settings, title=f"{load.title} at {rate:,.0f}/s", pid=pid)
+        offered = replace(load, rate=rate, processes=processes)
+        run(offered, url, run_folder, settings, title=f"{load.title} at {rate:,.0f}/s", pid=pid)
         summary = summarize(Run(run_folder))
         held = slo.held_by(summary)
         rows.append({"rate": rate, "held": held, "folder": run_folder} | summary)
+        if not held and outpaced(summary) and processes < summary["cores"] and not load.locust:
+            processes *= 2
+            return holds(rate)
         return held
 
     low, high, rate = 0.0, inf, load.rate or FIRST_RATE
@@ -138,7 +145,7 @@ def capacity(
             high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
         rate = high / 2
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
-    limit = broke[0]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
+    limit = broke[-1]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
     return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
 
 

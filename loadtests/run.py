@@ -50,8 +50,8 @@ class Load:
     With a `rate` the users together send that many requests a second, each when it is due, or late if
     all users still wait for answers (an open system). Without one each sends its next request when it
     has its answer (a closed system: it slows with the service). `fast` users are on raw sockets instead of the
-    library requests. `locust` are further options for Locust itself, such as `("--processes", "2")`. `headers` are
-    sent with each request; only their names are recorded.
+    library requests. The users are shared out among `processes` of Locust. `locust` are further options for Locust
+    itself. `headers` are sent with each request; only their names are recorded.
     """
 
     scenario: str
@@ -60,6 +60,7 @@ class Load:
     warmup: float = 0.5
     rate: float | None = None
     fast: bool = False
+    processes: int = 1
     locust: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -71,9 +72,9 @@ class Load:
     def __post_init__(self) -> None:
         find(self.scenario, self.fast)
         numbers = [self.users, self.warmup, self.seconds, self.rate or 1.0]
-        positive = self.users >= 1 and self.seconds > 0 and (self.rate is None or self.rate > 0)
+        positive = self.users >= 1 and self.processes >= 1 and self.seconds > 0 and (self.rate is None or self.rate > 0)
         if not all(map(math.isfinite, numbers)) or not positive or self.warmup < 0:
-            raise ValueError(f"users, seconds and rate are above 0, and warmup is not below: {self}")
+            raise ValueError(f"users, processes, seconds and rate are above 0, and warmup is not below: {self}")
 
 
 def run(
@@ -132,6 +133,7 @@ def until_loaded(folder: Path, ended: Callable[[], bool], seconds: float = GRACE
 
 
 def _command(load: Load, url: str, folder: Path) -> list[str]:
+    options = [*(["--processes", str(load.processes)] if load.processes > 1 else []), *load.locust]
     return [
         *(sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--host", url),
         *("--users", str(load.users), "--spawn-rate", str(load.users)),
@@ -139,15 +141,16 @@ def _command(load: Load, url: str, folder: Path) -> list[str]:
         *("--csv", str(folder / "locust"), "--csv-full-history", "--only-summary"),
         *("--logfile", str(folder / "locust.log"), "--exit-code-on-error", "0"),
         *("--scenario", load.scenario, "--rate", f"{load.rate or 0:g}", "--log-folder", str(folder)),
-        *_ports(load.locust),
-        *load.locust,
+        *_ports(options),
+        *options,
         "FastCaller" if load.fast else "Caller",
     ]
 
 
 def _ports(options: Sequence[str]) -> list[str]:
     """A free port for a master and its processes on this machine: Locust's own choice is the same in every run."""
-    if "--processes" not in options or "--master-bind-port" in options:
+    given = {option.partition("=")[0] for option in options}
+    if "--processes" not in given or "--master-bind-port" in given:
         return []
     port = str(free_port())
     return ["--master-port", port, "--master-bind-port", port]

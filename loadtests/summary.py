@@ -1,5 +1,6 @@
 """A run in a few numbers, and the reasons for which they may not be quoted."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -76,20 +77,29 @@ def generator_late(run: Run, begin: float, end: float) -> float:
     return float(late.max()) / (end - begin) if len(late) else np.nan
 
 
+def outpaced(result: Mapping[str, Any]) -> bool:
+    """Whether a process of Locust was at its limit in a run, and the machine was not: more of them would offer more."""
+    return bool(result["locust_busiest"] >= GENERATOR_LIMIT and not _is_full(result))
+
+
+def _is_full(result: Mapping[str, Any]) -> bool:
+    return bool(result["machine_cores"] >= FULL_MACHINE * result["cores"])
+
+
 def _busiest(processes: "pd.Series[float]", role: str) -> float:
     """Of the processor seconds of `cpu_by_process`, those of the process of `role` that used most; NaN without any."""
     return float(processes[processes.index.get_level_values(0) == role].max())
 
 
-def _overloaded(result: dict[str, Any], warnings: list[str]) -> str:
+def _overloaded(result: Mapping[str, Any], warnings: list[str]) -> str:
     """Why the load generator was the limit, or the machine that it shares with the server; "" if neither was."""
     suffers = result["locust_busiest"] >= GENERATOR_LIMIT or result["generator_late"] >= LATE_LIMIT
-    if suffers and result["machine_cores"] >= FULL_MACHINE * result["cores"]:
+    if suffers and _is_full(result):
         roles = {"the server": "server", "mongod": "mongod", "other databases": "database", "Locust": "locust"}
         used = {name: result[f"{role}_cores"] for name, role in roles.items()}
         users = ", ".join(f"{name} {cores:.1f}" for name, cores in used.items() if cores >= 0.05)
         return f"{MACHINE_FULL} ({users} of {result['cores']} cores)"
-    if result["locust_busiest"] >= GENERATOR_LIMIT:
+    if outpaced(result):
         return f"Locust used {result['locust_busiest']:.0%} of a core: it was the limit"
     if any("CPU usage" in warning for warning in warnings):
         return "Locust warned of its own CPU usage: it was the limit"

@@ -123,7 +123,7 @@ def starved(times: int, form: Form = FULL) -> Score:
 
 def killed(times: int, form: Form = FULL) -> Score:
     """One of two processes of Locust is killed in the middle of a run: the run has to be void, and say so."""
-    load = Load("reads", rate=RATE, seconds=3.0, locust=("--processes", "2"))
+    load = Load("reads", rate=RATE, seconds=3.0, processes=2)
     rows = []
     for number, summary in _runs(times, load, lambda _, folder: _worker_killed(folder)):
         rows.append({"run": number, "void": summary["void"], "found": "worker" in summary["void"]})

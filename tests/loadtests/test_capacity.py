@@ -121,6 +121,40 @@ def test_where_the_generator_was_the_limit_the_capacity_is_at_least(
     assert found.low > 900
 
 
+BUSY_LOCUST = {"p95_ms": 900.0, "locust_busiest": 0.99, "void": BUSY}
+
+
+@pytest.mark.parametrize(
+    ("load", "beyond_1000", "processes"),
+    [
+        # Each process of Locust sends 1,000 requests a second, and the server takes them all.
+        (Load("reads"), BUSY_LOCUST, [1, 2, 4]),
+        (Load("reads", processes=3), BUSY_LOCUST, [3, 6]),
+        # Twice as many would not help: the machine is full, or who asks has options for Locust that may contradict.
+        (Load("reads"), BUSY_LOCUST | {"machine_cores": 3.9}, [1]),
+        (Load("reads", locust=("--processes=2",)), BUSY_LOCUST, [1]),
+        # It is not Locust that is slow.
+        (Load("reads"), {"p95_ms": 900.0}, [1]),
+    ],
+)
+def test_where_locust_was_the_limit_the_run_is_made_again_with_more_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: Load, beyond_1000: dict[str, Any], processes: list[int]
+) -> None:
+    offered: list[Load] = []
+
+    def summary(_: Run) -> dict[str, Any]:
+        last = offered[-1]
+        assert last.rate is not None
+        return GOOD | {"cores": 4} | (beyond_1000 if last.rate > 1000 * last.processes else {})
+
+    monkeypatch.setattr(module, "run", lambda load, *_, **__: offered.append(load))
+    monkeypatch.setattr(module, "summarize", summary)
+    found = capacity(load, "http://nowhere", folder=tmp_path, highest=50_000.0)
+    assert list(dict.fromkeys(each.processes for each in offered)) == processes
+    assert found.limit == beyond_1000.get("void", "")
+    assert found.low <= 1000 * processes[-1] < found.low * STEP
+
+
 def test_the_search_ends_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = search(monkeypatch, tmp_path, lambda *_: {}, highest=1000.0)
     assert (found.low, found.high) == (800.0, inf)  # the processors have room for twice as much, each time

@@ -169,7 +169,7 @@ def test_what_nobody_was_free_to_send_is_in_the_log(start_server: Callable[..., 
 
 
 def test_locust_in_several_processes_keeps_one_log(shared_server: Server, tmp_path: Path) -> None:
-    load = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40, locust=("--processes", "2"))
+    load = Load("reads", users=2, seconds=1.0, warmup=0.0, rate=40, processes=2)
     folder = run(load, shared_server.url, tmp_path / "run")
     assert set(Run(folder).generator["worker"]) == {0, 1}
     # The master took no part, and its workers' schedules together are the whole.
@@ -178,8 +178,9 @@ def test_locust_in_several_processes_keeps_one_log(shared_server: Server, tmp_pa
     assert len(Run(folder).record["processes"]["locust"]) == 3
 
 
-def test_two_runs_of_several_processes_do_not_meet(shared_server: Server, tmp_path: Path) -> None:
-    load = Load("reads", users=2, seconds=0.5, warmup=0.0, rate=20, locust=("--processes", "2"))
+@pytest.mark.parametrize("more", [{"processes": 2}, {"locust": ("--processes=2",)}])
+def test_two_runs_of_several_processes_do_not_meet(shared_server: Server, tmp_path: Path, more: dict[str, Any]) -> None:
+    load = Load("reads", users=2, seconds=0.5, warmup=0.0, rate=20, **more)
     with ThreadPoolExecutor(2) as background:
         runs = [background.submit(run, load, shared_server.url, tmp_path / name) for name in ("one", "other")]
         assert [len(Run(each.result()).measured) for each in runs] == pytest.approx([10, 10], abs=2)

@@ -103,7 +103,7 @@ def test_callers_who_hang_are_in_the_result(shop: str, tmp_path: Path, fast: boo
 
 
 def test_callers_who_hang_are_told_by_workers_too(shop: str, tmp_path: Path) -> None:
-    found = loaded(shop, tmp_path / "run", "hang", fast=True, users=2, locust=("--processes", "2"))
+    found = loaded(shop, tmp_path / "run", "hang", fast=True, users=2, processes=2)
     assert summarize(found)["unanswered_per_s"] == 2.0
 
 
