@@ -6,7 +6,6 @@ from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -16,13 +15,12 @@ from loadtests.ingest import Run
 from loadtests.run import Load, run
 from loadtests.summary import outpaced, summarize
 
-FIRST_RATE = 100.0
 LOWEST_RATE = 1.0
 STEP = 1.08
-# A processor is as good as full when it works for this share of the time: then latencies grow steeply.
-FULL = 0.8
-# How much further the search goes at once: requests that come together cost less than the first ones let expect.
-LEAST_AT_ONCE = 1.5
+# Callers who each wait for their answer send about as many requests as a service takes, with latencies that are too
+# long: the search begins at this share of them, or at FIRST_RATE if none succeeded.
+FIRST_SHARE, FIRST_RATE = 0.7, 100.0
+# The most by which the search goes further at once.
 MOST_AT_ONCE = 4.0
 USERS = 64
 
@@ -105,43 +103,29 @@ def capacity(
 ) -> Capacity:
     """Search the highest rate that holds `slo` on the service at `url`, and confirm it with a second run.
 
-    `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of
-    `load`, else at FIRST_RATE; while the promise is kept it goes on to what the processors seem to have room
-    for, and once it was broken it halves the gap until that is `step` (1.08: 8 %). Then the highest rate
-    that held is run again; should it fail now, the next lower one is, and the search goes on below if none
-    is left. A run in which Locust was the limit is made again with twice as many processes, as long as there are cores
-    for them and `load` has no options for Locust itself; if it still is, or the machine is full, the run tells nothing
-    about the service, and ends the search upwards. `settings` and `pid` as for `run`.
+    `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of `load`;
+    without one, at FIRST_SHARE of what its users achieve when each sends its next request when it has its answer. From
+    there it goes up, or down, by the square of `step` (1.08: 8 %), and by more each time, until it has seen a rate that
+    held and one that did not; then it halves the gap until that is `step`. Then the highest rate that held is run
+    again; should it fail now, the next lower one is, and the search goes on below if none is left. A run in which
+    Locust was the limit is made again with twice as many processes, as long as there are cores for them and `load` has
+    no options for Locust itself; if it still is, or the machine is full, the run tells nothing about the service, and
+    ends the search upwards. `settings` and `pid` as for `run`.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
-    slo, folder = slo or Slo(), folder or new_folder(f"capacity-{load.title}")
-    rows: list[dict[str, Any]] = []
-    processes = load.processes
-
-    def holds(rate: float) -> bool:
-        nonlocal processes
-        run_folder = folder / f"{len(rows) + 1:02d} at {rate:.0f}"
-        offered = replace(load, rate=rate, processes=processes)
-        run(offered, url, run_folder, settings, title=f"{load.title} at {rate:,.0f}/s", pid=pid)
-        summary = summarize(Run(run_folder))
-        held = slo.held_by(summary)
-        rows.append({"rate": rate, "held": held, "folder": run_folder} | summary)
-        if not held and outpaced(summary) and processes < summary["cores"] and not load.locust:
-            processes *= 2
-            return holds(rate)
-        return held
-
-    low, high, rate = 0.0, inf, load.rate or FIRST_RATE
-    while not low and LOWEST_RATE <= rate <= highest:
-        while LOWEST_RATE <= rate <= highest and high > low * step:
-            low, high = (rate, high) if holds(rate) else (low, rate)
-            if not low:
-                rate = high / 2
-            elif isfinite(high):
+    slo = slo or Slo()
+    tried = _Trials(load, url, slo, folder or new_folder(f"capacity-{load.title}"), settings, pid)
+    rows = tried.rows
+    low, high, rate, further = 0.0, inf, min(load.rate or tried.first_rate(), highest), step**2
+    while not low and rate >= LOWEST_RATE:
+        while rate >= LOWEST_RATE and low < highest and high > low * step:
+            low, high = (rate, high) if tried.holds(rate) else (low, rate)
+            if low and isfinite(high):
                 rate = (low * high) ** 0.5
             else:
-                rate = low * _room(rows[-1])
-        while low and not holds(low):
+                rate = min(low * further, highest) if low else high / further
+                further = min(further**2, MOST_AT_ONCE)
+        while low and not tried.holds(low):
             high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
         rate = high / 2
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
@@ -149,20 +133,47 @@ def capacity(
     return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
 
 
-def _room(run: Mapping[str, Any]) -> float:
-    """How many times the load of this run the busiest processor could bear: where to look next."""
-    # NaN for a server on another machine: then only this one's load is known.
-    busiest = np.nanmax([run["server_busiest"], run["locust_busiest"], run["machine_cores"] / run["cores"]])
-    return float(np.clip(FULL / busiest, LEAST_AT_ONCE, MOST_AT_ONCE)) if busiest else MOST_AT_ONCE
+class _Trials:
+    """Runs of `load` on the service at `url`, each at another rate. `rows` has what came of them, as of `Capacity`."""
+
+    def __init__(
+        self, load: Load, url: str, slo: Slo, folder: Path, settings: Mapping[str, Any] | None, pid: int | None
+    ) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._load, self._url, self._slo, self._folder = load, url, slo, folder
+        self._settings, self._pid = settings, pid
+
+    def first_rate(self) -> float:
+        """Where to begin, by a run in which each user waits for its answer."""
+        summary = self._run(self._folder / "00 as fast as answered", None)
+        self._with_more_of_locust(summary)
+        return FIRST_SHARE * float(summary["requests_per_s"]) or FIRST_RATE
+
+    def holds(self, rate: float) -> bool:
+        """Whether the objective holds at this rate."""
+        folder = self._folder / f"{len(self.rows) + 1:02d} at {rate:.0f}"
+        summary = self._run(folder, rate)
+        held = self._slo.held_by(summary)
+        self.rows.append({"rate": rate, "held": held, "folder": folder} | summary)
+        return held or (self._with_more_of_locust(summary) and self.holds(rate))
+
+    def _run(self, folder: Path, rate: float | None) -> dict[str, Any]:
+        about = f"{self._load.title}, {f'{rate:,.0f}/s' if rate else 'as fast as answered'}"
+        run(replace(self._load, rate=rate), self._url, folder, self._settings, title=about, pid=self._pid)
+        return summarize(Run(folder))
+
+    def _with_more_of_locust(self, summary: Mapping[str, Any]) -> bool:
+        """Go on with twice as many processes of Locust, if one was at its limit and there are cores for more."""
+        more = outpaced(summary) and self._load.processes < summary["cores"] and not self._load.locust
+        if more:
+            self._load = replace(self._load, processes=2 * self._load.processes)
+        return bool(more)
 
 
 def capacities(
     variants: Variants, load: Load, slo: Slo | None = None, step: float = 1.25, folder: Path | None = None
 ) -> dict[str, Capacity]:
-    """The capacity for `load` of each of `variants` (see `experiment.compare`), one after another.
-
-    Each search begins at the rate that the variant before was found to take.
-    """
+    """The capacity for `load` of each of `variants` (see `experiment.compare`), one after another; see `capacity`."""
     folder, found = folder or new_folder(f"capacities-{load.title}"), {}
     with targets_of(variants) as targets, tqdm(total=len(variants), leave=False, disable=None) as bar:
         for name, target in targets.items():
@@ -171,7 +182,6 @@ def capacities(
                 found[name] = capacity(
                     load, server.url, slo, folder=folder / name, step=step, settings=target.settings, pid=server.pid
                 )
-            load = replace(load, rate=found[name].low or load.rate)
             bar.update()
     return found
 

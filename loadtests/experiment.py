@@ -78,11 +78,13 @@ def targets_of(variants: Variants, messages: int = 200) -> Iterator[dict[str, Ta
 
 @contextmanager
 def servers(targets: Mapping[str, Target]) -> Iterator[dict[str, Running]]:
-    """A server of each of `targets`, while the block runs."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(targets)) as starters:
+    """A server of each of `targets`, while the block runs. They are started at once, and stopped at once."""
+    with ThreadPoolExecutor(len(targets)) as threads:
         managers = {name: target.running() for name, target in targets.items()}
-        started = {name: starters.submit(manager.__enter__) for name, manager in managers.items()}
-        for name, manager in managers.items():
-            if started[name].exception() is None:
-                stack.push(manager)
-        yield {name: each.result() for name, each in started.items()}
+        started = {name: threads.submit(manager.__enter__) for name, manager in managers.items()}
+        entered = [managers[name] for name, each in started.items() if each.exception() is None]
+        try:
+            yield {name: each.result() for name, each in started.items()}
+        finally:
+            for ended in [threads.submit(manager.__exit__, None, None, None) for manager in entered]:
+                ended.result()

@@ -77,13 +77,14 @@ def figure(rows: pd.DataFrame) -> Figure:
 
 def _measure(cases: Mapping[str, tuple[Mapping[str, Any], Load]], folder: Path) -> pd.DataFrame:
     rows = {}
-    for name, (settings, load) in cases.items():
-        with targets_of({name: settings}, messages=0) as targets, targets[name].running() as server:
-            processes = watch.behind(server.url).roles["server"]
-            before = _memory(processes)
-            run(load, server.url, folder / name, settings, title=f"overload, {name}", pid=server.pid)
-            grown = _memory(processes) - before
-        rows[name] = _row(Run(folder / name), load) | {"memory_mb": grown, "folder": folder / name}
+    with targets_of({name: settings for name, (settings, _) in cases.items()}, messages=0) as targets:
+        for name, (settings, load) in cases.items():
+            with targets[name].running() as server:
+                processes = watch.behind(server.url).roles["server"]
+                before = _memory(processes)
+                run(load, server.url, folder / name, settings, title=f"overload, {name}", pid=server.pid)
+                grown = _memory(processes) - before
+            rows[name] = _row(Run(folder / name), load) | {"memory_mb": grown, "folder": folder / name}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -135,7 +135,7 @@ def until_loaded(folder: Path, ended: Callable[[], bool], seconds: float = GRACE
 def _command(load: Load, url: str, folder: Path) -> list[str]:
     options = [*(["--processes", str(load.processes)] if load.processes > 1 else []), *load.locust]
     return [
-        *(sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--host", url),
+        *(sys.executable, "-m", "loadtests.start_locust", "--locustfile", str(LOCUSTFILE), "--headless", "--host", url),
         *("--users", str(load.users), "--spawn-rate", str(load.users)),
         *("--length", f"{_length(load):g}", "--stop-timeout", "0"),
         *("--csv", str(folder / "locust"), "--csv-full-history", "--only-summary"),

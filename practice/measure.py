@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,10 @@ from profiles.record import ProfilerError
 SCENARIOS = ("reads", "writes", "mixed")
 USERS = 64
 MESSAGES = 200
-FIRST_RATE = 100.0
-# Where the search of the lab's capacity begins: its order of magnitude is known.
-OUR_FIRST_RATES = {"reads": 2000.0, "writes": 500.0, "mixed": 700.0}
 # A capacity is told in steps of a quarter: finer ones take longer, and no machine is that steady.
 STEP = 1.25
-# Costs are compared at this share of the lower capacity, where nobody queues.
-EASY = 0.5
+# Costs are compared at this share of the lower capacity, where nobody queues, or of RATE if none was found.
+EASY, RATE = 0.5, 100.0
 ROUNDS = 6
 # The kernel counts processor time in hundredths of a second: a round needs some requests, but not more time than this.
 REQUESTS_PER_ROUND = 100
@@ -112,16 +108,13 @@ def measure(
 def _measured(
     target: Target, yours: Filled, loads: Mapping[str, Load], slo: Slo, rounds: int, step: Callable[[str], None]
 ) -> Measured:
-    found, comparisons, rate = {}, {}, FIRST_RATE
+    found, comparisons = {}, {}
     for scenario, load in loads.items():
         step(f"capacity, {scenario}")
-        search = partial(capacity.capacities, slo=slo, step=STEP)
-        searched = search({YOURS: yours}, replace(load, rate=rate))
-        searched |= search({OURS: {}}, replace(load, rate=OUR_FIRST_RATES[scenario]))
+        searched = capacity.capacities({YOURS: yours, OURS: {}}, load, slo, STEP)
         found[scenario] = {name: _ends(each) for name, each in searched.items()}
-        rate = searched[YOURS].low or rate
         step(f"cost, {scenario}, {rounds} pairs of rounds in turns")
-        easy = max(1.0, EASY * min(each.low or FIRST_RATE for each in searched.values()))
+        easy = max(1.0, EASY * min(each.low or RATE for each in searched.values()))
         comparisons[scenario] = experiment.compare({OURS: {}, YOURS: yours}, _easy(load, easy), rounds)
     step("where the time goes")
     first, *_, mixed = *comparisons.values(), comparisons[scenario]

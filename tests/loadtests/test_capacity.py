@@ -60,13 +60,24 @@ def test_a_percentile_that_no_run_tells_is_refused() -> None:
 
 
 def search(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: Callable[[int, float], Any], **options: Any
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answer: Callable[[int, float], Any],
+    first: float | None = 100.0,
+    **options: Any,
 ) -> Capacity:
-    """Search on a service of which `answer(number of the run, rate)` is what differs from GOOD."""
-    offered: list[float] = []
+    """Search from the rate `first`, on a service of which `answer(number of the run, rate)` is what differs from GOOD.
+
+    Without a rate its users get GOOD's 100 answers a second.
+    """
+    offered: list[float | None] = []
+
+    def summary(_: Run) -> dict[str, Any]:
+        return GOOD | (answer(len(offered), offered[-1]) if offered[-1] else {})
+
     monkeypatch.setattr(module, "run", lambda load, *_, **__: offered.append(load.rate))
-    monkeypatch.setattr(module, "summarize", lambda _: GOOD | answer(len(offered), offered[-1]))
-    return capacity(Load("reads"), "http://nowhere", folder=tmp_path, **options)
+    monkeypatch.setattr(module, "summarize", summary)
+    return capacity(Load("reads", rate=first), "http://nowhere", folder=tmp_path, **options)
 
 
 @pytest.mark.parametrize("true", [30.0, 99.0, 1000.0, 7777.0])
@@ -128,8 +139,10 @@ BUSY_LOCUST = {"p95_ms": 900.0, "locust_busiest": 0.99, "void": BUSY}
     ("load", "beyond_1000", "processes"),
     [
         # Each process of Locust sends 1,000 requests a second, and the server takes them all.
+        (Load("reads", rate=100), BUSY_LOCUST, [1, 2, 4]),
+        (Load("reads", rate=100, processes=3), BUSY_LOCUST, [3, 6]),
+        # That is seen at once where its users send as fast as they are answered.
         (Load("reads"), BUSY_LOCUST, [1, 2, 4]),
-        (Load("reads", processes=3), BUSY_LOCUST, [3, 6]),
         # Twice as many would not help: the machine is full, or who asks has options for Locust that may contradict.
         (Load("reads"), BUSY_LOCUST | {"machine_cores": 3.9}, [1]),
         (Load("reads", locust=("--processes=2",)), BUSY_LOCUST, [1]),
@@ -144,8 +157,7 @@ def test_where_locust_was_the_limit_the_run_is_made_again_with_more_of_it(
 
     def summary(_: Run) -> dict[str, Any]:
         last = offered[-1]
-        assert last.rate is not None
-        return GOOD | {"cores": 4} | (beyond_1000 if last.rate > 1000 * last.processes else {})
+        return GOOD | {"cores": 4} | (beyond_1000 if (last.rate or inf) > 1000 * last.processes else {})
 
     monkeypatch.setattr(module, "run", lambda load, *_, **__: offered.append(load))
     monkeypatch.setattr(module, "summarize", summary)
@@ -157,26 +169,41 @@ def test_where_locust_was_the_limit_the_run_is_made_again_with_more_of_it(
 
 def test_the_search_ends_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = search(monkeypatch, tmp_path, lambda *_: {}, highest=1000.0)
-    assert (found.low, found.high) == (800.0, inf)  # the processors have room for twice as much, each time
+    assert (found.low, found.high) == (1000.0, inf)
+    assert found.runs["rate"].iloc[-1] == found.runs["rate"].iloc[-2] == 1000.0
     assert found.limit == "the search ended at 1,000 requests/s"
 
 
 @pytest.mark.parametrize(
-    ("used", "next_rate"),
+    ("true", "step", "rates"),
     [
-        ({"server_busiest": 0.32}, 250.0),
-        ({"server_busiest": 0.01, "locust_busiest": 0.01, "machine_cores": 0.02}, 400.0),
-        ({"server_busiest": 0.79}, 150.0),
-        ({"locust_busiest": 0.5}, 160.0),
-        ({"machine_cores": 1.0}, 160.0),
-        ({"server_busiest": float("nan"), "machine_cores": 1.0}, 160.0),
+        (9000.0, 2.0, [100, 400, 1600, 6400, 25600, 12800, 6400]),
+        (3.0, 2.0, [100, 25, 6.25, 1.5625, 3.125, 1.5625]),
+        (120.0, 1.25, [100, 156.25, 125, 100]),
+        (1e6, 1.25, [100, 156.25, 381.4697265625, 1525.87890625]),
     ],
 )
-def test_the_next_rate_is_what_the_busiest_processor_has_room_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, used: dict[str, float], next_rate: float
+def test_the_search_goes_further_each_time_until_it_has_seen_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, true: float, step: float, rates: list[float]
 ) -> None:
-    found = search(monkeypatch, tmp_path, lambda _, rate: used if rate <= 100 else {"p95_ms": 900.0})
-    assert found.runs["rate"].tolist()[:2] == [100.0, pytest.approx(next_rate)]
+    found = search(monkeypatch, tmp_path, lambda _, rate: {"p95_ms": 20.0 if rate <= true else 900.0}, step=step)
+    assert found.runs["rate"].tolist()[: len(rates)] == pytest.approx(rates)
+
+
+def test_without_a_rate_it_begins_below_what_callers_achieve_who_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = search(monkeypatch, tmp_path, lambda _, rate: {"p95_ms": 20.0 if rate <= 80 else 900.0}, first=None)
+    assert found.runs["rate"].iloc[0] == pytest.approx(70.0)
+    assert found.low <= 80 < found.high
+
+
+def test_without_a_rate_and_without_a_success_it_begins_somewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(GOOD, "requests_per_s", 0.0)
+    found = search(monkeypatch, tmp_path, lambda *_: {}, first=None)
+    assert (found.runs["rate"].iloc[0], found.low) == (module.FIRST_RATE, 0.0)
 
 
 def test_the_cost_at_capacity_is_that_of_the_runs_that_held_there(

@@ -81,7 +81,7 @@ def test_the_record_tells_how_to_do_it_again(mixed: Path, shared_server: Server)
         "warnings",
     }
     assert Load(**record["load"] | {"locust": (), "headers": {}}) == MIXED
-    assert "locust" in record["command"]
+    assert "loadtests.start_locust" in record["command"]
     assert record["url"] == shared_server.url
     assert record["settings"] == {"cache": "ttl"}
     assert record["processes"]["server"] == [shared_server.pid]
