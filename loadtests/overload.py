@@ -37,7 +37,7 @@ def limit_for(capacity: float) -> str:
     return f"{max(1, round(ADMITTED * capacity))}/second"
 
 
-def overload(capacity: float, seconds: float = 4.0, folder: Path | None = None) -> pd.DataFrame:
+def overload(capacity: float, seconds: float = 3.0, folder: Path | None = None) -> pd.DataFrame:
     """Offer TIMES `capacity` writes a second to a server without a limit and to one with it; a row for each.
 
     Columns: offered_per_s; stored_per_s; in_time_per_s (stored within IN_TIME_MS of being due: the goodput);
@@ -49,7 +49,7 @@ def overload(capacity: float, seconds: float = 4.0, folder: Path | None = None) 
     return _measure({name: (settings, load) for name, settings in variants.items()}, folder or new_folder("overload"))
 
 
-def callers(capacity: float, seconds: float = 4.0, folder: Path | None = None) -> pd.DataFrame:
+def callers(capacity: float, seconds: float = 3.0, folder: Path | None = None) -> pd.DataFrame:
     """Let CALLERS store message after message on a server with a limit; a row for each way to take a refusal.
 
     Columns as of `overload`, and requests_per_message (how many were sent for each message that was stored) and
@@ -68,8 +68,7 @@ def figure(rows: pd.DataFrame) -> Figure:
         stored = Run(Path(str(rows.loc[name, "folder"]))).measured.query("outcome == @OK")
         axes.plot(stored["due_s"], stored["from_due_ms"], ".", color=colour, markersize=2, alpha=0.4, label=name)
     axes.axhline(IN_TIME_MS, color=charts.GREY, linestyle=":")
-    axes.set(xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log")
-    charts.plain_ticks(axes)
+    axes.set(xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log", xlim=(0, None))
     axes.legend(frameon=False, markerscale=6)
     axes.set_title("how long a write takes (a dot for each that was stored; dotted: too late)", loc="left")
     return drawn

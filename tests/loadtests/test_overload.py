@@ -26,6 +26,7 @@ def test_only_the_limit_refuses(tmp_path: Path) -> None:
     assert rows.loc[LIMIT, "stored_per_s"] <= 28
     drawn = overload.figure(rows)
     assert "seconds into the overload" in labels(drawn)[0]
+    assert 3 <= len(drawn.axes[0].get_xticks()) <= 15
     assert len(drawn.axes[0].lines) == 3
     assert png(drawn)
 
