@@ -68,7 +68,9 @@ def figure(rows: pd.DataFrame) -> Figure:
         stored = Run(Path(str(rows.loc[name, "folder"]))).measured.query("outcome == @OK")
         axes.plot(stored["due_s"], stored["from_due_ms"], ".", color=colour, markersize=2, alpha=0.4, label=name)
     axes.axhline(IN_TIME_MS, color=charts.GREY, linestyle=":")
-    axes.set(xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log", xlim=(0, None))
+    axes.set(
+        xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log", xlim=(0, None)
+    )
     axes.legend(frameon=False, markerscale=6)
     axes.set_title("how long a write takes (a dot for each that was stored; dotted: too late)", loc="left")
     return drawn
