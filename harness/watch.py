@@ -1,5 +1,7 @@
 """Finds the processes that listen on a port or serve a URL, and measures their CPU time."""
 
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -10,6 +12,8 @@ import psutil
 
 from harness.processes import descendants
 from harness.sockets import tcp_sockets
+
+_CPUCLOCK_SCHED = 2  # in Linux's include/linux/posix-timers_types.h
 
 
 @dataclass
@@ -122,6 +126,20 @@ def _look(process: psutil.Process) -> _Seen | None:
                 return None
             times = process.cpu_times()
             reaped = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-            return _Seen(times.user + times.system, reaped, process.ppid())
+            return _Seen(_cpu_clock(process.pid) or times.user + times.system, reaped, process.ppid())
     except psutil.Error:
+        return None
+
+
+def _cpu_clock(pid: int) -> float | None:
+    """The CPU time of a process by its CPU clock, in seconds; None if it has ended, or if the system has no such clock.
+
+    It counts nanoseconds. /proc counts hundredths of a second, and in a run of two seconds that is a tenth of what a
+    server uses at 200 requests/s. The clock is the one that clock_getcpuclockid(3) names.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)
+    except OSError:
         return None

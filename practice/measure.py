@@ -38,7 +38,7 @@ STEP = 1.25
 # Costs are compared at this share of the lower capacity, where nobody queues, or of RATE if none was found.
 EASY, RATE = 0.5, 100.0
 ROUNDS = 6
-# The kernel counts processor time in hundredths of a second: a round needs some requests, but not more time than this.
+# Single requests differ: a round needs some of them, but not more time than this.
 REQUESTS_PER_ROUND = 100
 MOST_SECONDS = 5.0
 PROFILE_SECONDS = 4.0

@@ -9,7 +9,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from profiles.experiment import profile
 
 Score = tuple[pd.DataFrame, bool, str]
 
+# What is compared: the default length, by users that leave the processor to the server.
+READS = Load("reads", rate=RATE, fast=True)
 STALL_SECONDS = 2.0
 DUTY_SECONDS = 0.05
 # What the fault that is looked for costs in the score `present`; how many requests are sent in a row to each server,
@@ -60,7 +62,7 @@ class Form:
 
 # As often as the thresholds need, and all in 20 to 25 minutes.
 FULL = Form(
-    {"equals": 10, "burn": 5, "stall": 5, "starved": 5, "hot": 3, "hang": 3, "killed": 3},
+    {"equals": 10, "burn": 5, "stall": 3, "starved": 3, "hot": 3, "hang": 3, "killed": 3},
     rounds=6, share=0.10, hot_us=200.0, allowed=0.0, stall_seconds=10.0, near=0.1,
 )  # fmt: skip
 SHORT = Form({}, rounds=3, share=4.0, hot_us=1000.0, allowed=0.3, stall_seconds=5.0, near=0.25)
@@ -72,7 +74,7 @@ def equals(times: int, form: Form = FULL) -> Score:
     """Identical settings, compared: a difference may be "found" in 1 of 20, and in 2 with bad luck."""
     rows = []
     for number in range(1, times + 1):
-        comparison = compare({"A": {}, "A again": {}}, "reads", form.rounds)
+        comparison = compare({"A": {}, "A again": {}}, READS, form.rounds)
         ratio = comparison.ratio(ASKED)
         said = [name for name in METRICS if comparison.differs(name)]
         different = ASKED in said and ratio is not None and abs(ratio.value - 1) > form.allowed
@@ -90,7 +92,7 @@ def burn(times: int, form: Form = FULL) -> Score:
     extra = form.share * _usual_cost(form.rounds // 3)
     rows = []
     for number in range(1, times + 1):
-        ratio = compare({"as it is": {}, "more": _faulty(extra)}, "reads", form.rounds).ratio(ASKED)
+        ratio = compare({"as it is": {}, "more": _faulty(extra)}, READS, form.rounds).ratio(ASKED)
         found = ratio is not None and ratio.low > 1
         rows.append({"run": number, "added_us": round(extra, 1), "ratio": str(ratio), "found": found})
         _tell("burn", rows)
@@ -149,7 +151,7 @@ def hot(times: int, form: Form = FULL) -> Score:
     rows = []
     for number in range(1, times + 1):
         variants = {"as it is": {}, "hot": _faulty(form.hot_us)}
-        changes = profile(variants, Load("reads", rate=RATE), form.rounds // 2).changes()
+        changes = profile(variants, replace(READS, seconds=1.5), form.rounds // 2).changes()
         first, change = str(changes.index[0]), round(changes["change"].iloc[0])
         rows.append({"run": number, "first": first, "change_us": change, "found": first.startswith("waste_time ")})
         _tell("hot", rows)
@@ -235,7 +237,7 @@ def _tell(name: str, rows: list[dict[str, Any]]) -> None:
 
 def _usual_cost(rounds: int) -> float:
     """Server CPU for a request as `compare` measures it, in microseconds."""
-    return float(compare({"as it is": {}}, "reads", rounds).rounds[ASKED].median())
+    return float(compare({"as it is": {}}, READS, rounds).rounds[ASKED].median())
 
 
 @contextmanager
