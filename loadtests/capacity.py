@@ -13,7 +13,7 @@ from loadtests.experiment import Variants, targets_of
 from loadtests.folders import new_folder
 from loadtests.ingest import Run
 from loadtests.run import Load, run
-from loadtests.summary import outpaced, summarize
+from loadtests.summary import locust_was_the_limit, summarize
 
 LOWEST_RATE = 1.0
 STEP = 1.08
@@ -164,7 +164,7 @@ class _Trials:
 
     def _with_more_of_locust(self, summary: Mapping[str, Any]) -> bool:
         """Go on with twice as many processes of Locust, if one was at its limit and there are cores for more."""
-        more = outpaced(summary) and self._load.processes < summary["cores"] and not self._load.locust
+        more = locust_was_the_limit(summary) and self._load.processes < summary["cores"] and not self._load.locust
         if more:
             self._load = replace(self._load, processes=2 * self._load.processes)
         return bool(more)

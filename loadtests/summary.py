@@ -77,7 +77,7 @@ def generator_late(run: Run, begin: float, end: float) -> float:
     return float(late.max()) / (end - begin) if len(late) else np.nan
 
 
-def outpaced(result: Mapping[str, Any]) -> bool:
+def locust_was_the_limit(result: Mapping[str, Any]) -> bool:
     """Whether a process of Locust was at its limit in a run, and the machine was not: more of them would offer more."""
     return bool(result["locust_busiest"] >= GENERATOR_LIMIT and not _is_full(result))
 
@@ -99,7 +99,7 @@ def _overloaded(result: Mapping[str, Any], warnings: list[str]) -> str:
         used = {name: result[f"{role}_cores"] for name, role in roles.items()}
         users = ", ".join(f"{name} {cores:.1f}" for name, cores in used.items() if cores >= 0.05)
         return f"{MACHINE_FULL} ({users} of {result['cores']} cores)"
-    if outpaced(result):
+    if locust_was_the_limit(result):
         return f"Locust used {result['locust_busiest']:.0%} of a core: it was the limit"
     if any("CPU usage" in warning for warning in warnings):
         return "Locust warned of its own CPU usage: it was the limit"
