@@ -1,12 +1,14 @@
 """Configure a mongod as a replica set of one member, which transactions and change streams require."""
 
+import time
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-SELECTION_MS = 30_000
+START_SECONDS = 30
 NOT_YET_INITIALIZED = 94
+ALREADY_INITIALIZED = 23
 
 Client = MongoClient[dict[str, Any]]
 
@@ -20,19 +22,34 @@ def start_replica_set(address: str, name: str) -> None:
 
     If it is configured for another port by an earlier run, only the address is changed. Raises `ReplicaSetError`.
     """
-    try:
-        # When the address changes, MongoDB closes streaming monitor connections. The driver then closes its whole pool,
-        # with the connection that waits for the change. Monitoring by polling avoids that.
-        with Client(
-            f"mongodb://{address}/?directConnection=true",
-            serverSelectionTimeoutMS=SELECTION_MS,
-            serverMonitoringMode="poll",
-        ) as client:
-            _configure(client, address, name)
-        with Client(f"mongodb://{address}/?replicaSet={name}", serverSelectionTimeoutMS=SELECTION_MS) as primary:
-            primary.admin.command("ping")
-    except PyMongoError as error:
-        raise ReplicaSetError(str(error).splitlines()[0]) from error
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return _become_primary(address, name)
+        except PyMongoError as error:
+            if not _still_starting(error) or time.monotonic() > deadline:
+                raise ReplicaSetError(str(error).splitlines()[0]) from error
+
+
+def _still_starting(error: PyMongoError) -> bool:
+    """Whether `error` may come from a mongod that was loading the configuration of an earlier run.
+
+    It listens already, but says that it has none; and once it sees its old address there, it closes all connections.
+    """
+    return isinstance(error, AutoReconnect) or getattr(error, "code", None) == ALREADY_INITIALIZED
+
+
+def _become_primary(address: str, name: str) -> None:
+    # When the address changes, MongoDB closes streaming monitor connections. The driver then closes its whole pool,
+    # with the connection that waits for the change. Monitoring by polling avoids that.
+    with Client(
+        f"mongodb://{address}/?directConnection=true",
+        serverSelectionTimeoutMS=START_SECONDS * 1000,
+        serverMonitoringMode="poll",
+    ) as client:
+        _configure(client, address, name)
+    with Client(f"mongodb://{address}/?replicaSet={name}", serverSelectionTimeoutMS=START_SECONDS * 1000) as primary:
+        primary.admin.command("ping")
 
 
 def _configure(client: Client, address: str, name: str) -> None:
