@@ -1,0 +1,55 @@
+"""A mongod for one test or one experiment: with options of its own, in a folder of its own, and no guard."""
+
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness import mongod, processes
+from harness.mongod import MongodError
+from harness.ports import accepts_connections, free_port
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+REPLICA_SET = "lab"
+# Lets failpoints be set: right for injected faults, never for the service.
+FAILPOINTS = ("--setParameter", "enableTestCommands=1")
+
+
+@contextmanager
+def mongod_running(
+    folder: Path, *options: str, prefix: Sequence[str] = (), program: str | None = None
+) -> Iterator[tuple[int, psutil.Process]]:
+    """A mongod with `options` and its files in `folder`, while the block runs; gives its port and its process.
+
+    It is to be a member of a replica set, which is not configured. `prefix` is a command that runs it, such as strace.
+    Raises `MongodError`.
+    """
+    files, port = folder / "mongod", free_port()
+    files.mkdir(parents=True)
+    command: list[Any] = [
+        *prefix,
+        *(mongod.find(program), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)),
+        *("--nounixsocket", "--dbpath", files, "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "64", *options),
+    ]
+    log = folder / "mongod.log"
+    started = processes.start([str(word) for word in command], log)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not accepts_connections(port):
+            if started.process.poll() is not None or time.monotonic() > deadline:
+                raise MongodError(f"mongod does not start; see {log}")
+            time.sleep(0.02)
+        yield port, _mongod(started.process)
+    finally:
+        processes.stop(started, STOP_SECONDS)
+
+
+def _mongod(started: "subprocess.Popen[bytes]") -> psutil.Process:
+    """The mongod itself, which `started` is, or runs."""
+    family = processes.descendants([psutil.Process(started.pid)])
+    return next(each for each in family if "mongod" in each.name())
