@@ -2,8 +2,11 @@
 
 import os
 import socket
+import sys
 
-from harness.sockets import Socket, tcp_sockets
+import pytest
+
+from harness.sockets import Socket, UnreadBytes, connections, tcp_sockets
 
 
 def test_a_listener_and_who_is_connected_to_it_are_found() -> None:
@@ -29,3 +32,58 @@ def test_a_connection_that_is_over_is_left_out() -> None:
         with socket.create_connection(listening.getsockname()) as caller, listening.accept()[0]:
             own = caller.getsockname()[1]
         assert not [each for each in tcp_sockets() if own in (each.port, each.remote_port)]
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+
+
+def unread(port: int) -> list[tuple[int, int]]:
+    """Which ends of the connections to `port` hold unread bytes, as (port, remote port)."""
+    asking = UnreadBytes()
+    try:
+        return [(each.port, each.remote_port) for each in asking.of(connections({port}))]
+    finally:
+        asking.close()
+
+
+@linux_only
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_bytes_that_nobody_has_read_are_seen_on_the_side_that_does_not_read(
+    family: socket.AddressFamily, host: str
+) -> None:
+    with (
+        socket.create_server((host, 0), family=family) as listening,
+        socket.create_connection(listening.getsockname()[:2]) as caller,
+        listening.accept()[0] as accepted,
+    ):
+        port, own = listening.getsockname()[1], caller.getsockname()[1]
+        assert unread(port) == []
+        caller.sendall(b"a request")
+        assert unread(port) == [(port, own)]
+        accepted.recv(100)
+        assert unread(port) == []
+        accepted.sendall(b"an answer")
+        assert unread(port) == [(own, port)]
+
+
+@linux_only
+def test_a_connection_that_waits_to_be_accepted_is_among_them() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as caller,
+    ):
+        caller.sendall(b"a request")
+        port = listening.getsockname()[1]
+        assert unread(port) == [(port, caller.getsockname()[1])]
+
+
+@linux_only
+def test_a_connection_that_is_closed_meanwhile_holds_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(listening.getsockname()), listening.accept()[0]:
+            known = connections({port})
+        assert len(known) == 2
+        asking = UnreadBytes()
+        assert asking.of(known) == []
+        asking.close()
