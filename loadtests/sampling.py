@@ -23,6 +23,7 @@ CPU_SECONDS = 0.25
 FIND_SECONDS = 2.0
 METRICS_SECONDS = 0.5
 TIMEOUT = 2.0
+METRICS_PATH = "/metrics"
 
 
 class Watched:
@@ -79,14 +80,15 @@ def cpu(watched: Watched, path: Path) -> Iterator[None]:
 def metrics(url: str, path: Path) -> Iterator[None]:
     """Note what the service at `url` says at /metrics while the block runs; nothing, if it has no such page.
 
-    Values that differ in labels only are summed; the buckets of histograms are left out. One connection
-    is kept, so that of several processes the same one answers each time.
+    Values that differ in labels only are summed, without those of the route /metrics, which are what asking for them
+    costs; the buckets of histograms are left out. One connection is kept, so that of several processes the same one
+    answers each time.
     """
     with direct_session() as session:
 
         def look() -> list[list[Any]]:
             try:
-                answer = session.get(f"{url}/metrics", timeout=TIMEOUT)
+                answer = session.get(f"{url}{METRICS_PATH}", timeout=TIMEOUT)
                 values = _summed(answer.text) if answer.ok else {}
             except (requests.RequestException, ValueError):
                 return []  # it is away, or busy, or says something else there
@@ -101,7 +103,8 @@ def _summed(text: str) -> dict[str, float]:
     values: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if not sample.name.endswith(("_bucket", "_created")):
+            is_own = sample.labels.get("route") == METRICS_PATH
+            if not is_own and not sample.name.endswith(("_bucket", "_created")):
                 values[sample.name] += sample.value
     return values
 

@@ -35,8 +35,15 @@ LAG = "event_loop_lag_seconds"  # histogram: how late the event loop ran a timer
 IN_FLIGHT = "http_requests_in_flight"  # gauge: requests inside the service
 REQUESTS = "http_request_duration_seconds_count"
 REQUEST_SECONDS = "http_request_duration_seconds_sum"
+# What requests have waited for, together. Several may wait for one operation, and each is counted.
 DATABASE_SECONDS = "http_request_database_seconds_total"
+QUEUE_SECONDS = "http_request_queue_seconds_total"
+POOL_SECONDS = "http_request_pool_seconds_total"
+CONNECTION_SECONDS = "http_request_connection_seconds_total"
+UNSENT_SECONDS = "http_answers_unsent_seconds"
+# How long operations have waited for a connection, and used it.
 CONNECTION_WAIT = "database_connection_wait_seconds"
+CONNECTION_USE = "database_connection_use_seconds"
 
 # Of which part of the service a frame of a profile is, by its file: see `profiles.stacks`.
 CATEGORIES: Sequence[tuple[str, str]] = (

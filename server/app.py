@@ -41,7 +41,8 @@ async def main(
     metrics = Metrics(in_flight)
 
     show_numbers = settings.show_numbers == "on"
-    store = Store(database.uri, database.name, settings.driver, show_numbers, metrics.connection_wait.observe)
+    waited, used = metrics.connection_wait.observe, metrics.connection_use.observe
+    store = Store(database.uri, database.name, settings.driver, show_numbers, waited, used)
     timeline = Timeline(store)
     await timeline.start()
     log_pending(await store.data_version())
@@ -57,6 +58,7 @@ async def main(
     background = Background(in_flight)
     routes = all_routes(metrics, integrations(settings, admission, background), with_keys=bool(settings.api_keys))
     server = server_for(settings.fast_path, dependencies, application(dependencies, routes))
+    metrics.unsent.set_function(lambda: server.unsent_seconds)
 
     running = [asyncio.create_task(each) for each in (metrics.watch_event_loop(), reader.run(), server.run())]
     await reader.warm_up()

@@ -104,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._head: Head | None = None  # of the request whose body has not arrived yet
         self._answer: Answer | None = None  # to the request that is being answered
         self._unsent: list[tuple[bytes, Callable[[], None]]] = []
+        self._unsent_since = 0.0  # the first of them, on the monotonic clock
         self._flush_callbacks: list[Callable[[], None]] = []  # called when the peer has taken what was written
         self._write_is_blocked = False  # the transport's buffer is full: the peer does not read
         self._read_is_paused = False
@@ -117,6 +118,7 @@ class Connection(asyncio.Protocol):
         `flushed` is called when the transport's buffer is below its limit, or the connection is lost.
         """
         if not self._unsent:
+            self._unsent_since = time.monotonic()
             asyncio.get_running_loop().call_soon(self._write_and_serve)
         self._unsent.append((data, flushed))
 
@@ -234,6 +236,8 @@ class Connection(asyncio.Protocol):
     def _write(self) -> None:
         """Pass the queued bytes to the transport."""
         unsent, self._unsent = self._unsent, []
+        if unsent:
+            self._server.sends(self._unsent_since)
         for data, flushed in unsent:
             if not self.transport.is_closing():
                 self.transport.write(data)
@@ -315,6 +319,8 @@ class Server(HTTPServer):
         super().initialize(application, **limits)
         self.delegate = delegate
         self.connections: set[Connection] = set()
+        self.unsent_seconds = 0.0  # how long answers have waited to be sent, together
+        self._unsent: list[float] = []  # since when those wait that the event loop sends at the end of this turn
         self._listening: list[asyncio.Server] = []
         self._none_left = asyncio.Event()
 
@@ -328,6 +334,23 @@ class Server(HTTPServer):
         for each in self._listening:
             each.close()
         super().stop()
+
+    def sends(self, since: float) -> None:
+        """Note that an answer which has waited `since` then is passed to the event loop.
+
+        asyncio sends it at once, uvloop at the end of the turn, before it calls what is called soon.
+        """
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.BaseEventLoop):
+            self.unsent_seconds += time.monotonic() - since
+            return
+        if not self._unsent:
+            loop.call_soon(self._have_sent)
+        self._unsent.append(since)
+
+    def _have_sent(self) -> None:
+        self.unsent_seconds += len(self._unsent) * time.monotonic() - sum(self._unsent)
+        self._unsent.clear()
 
     def opened(self, connection: Connection) -> None:
         """Register an open connection."""

@@ -24,6 +24,8 @@ LIMITS: dict[str, Any] = {
 class Server(Protocol):
     """What `server.app` does with an HTTP server."""
 
+    unsent_seconds: float
+
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on `sockets`."""
 
@@ -38,7 +40,9 @@ class Server(Protocol):
 
 
 class TornadoServer(HTTPServer):
-    """Tornado's server with the interface of `Server`."""
+    """Tornado's server with the interface of `Server`. It sends answers at once."""
+
+    unsent_seconds = 0.0
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on `sockets`."""

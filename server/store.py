@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 from server import tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
-from server.telemetry import Phase
+from server.telemetry import DATABASE, IN_USE, POOL, Phase, charge, current_phases
 
 Document = dict[str, Any]
 WriteError = dict[str, Any]  # a member of `writeErrors` in a response of MongoDB
@@ -47,18 +48,31 @@ COUNTER = {"_id": "messages"}
 
 
 class _PoolListener(monitoring.ConnectionPoolListener):
-    """Reports how long each operation waited for a connection of the pool."""
+    """Times how long each operation waited for a connection of the pool, and then used it.
 
-    def __init__(self, waited: Callable[[float], None]) -> None:
-        self._waited = waited
+    Both are charged to the current request, which Motor makes known to its threads too.
+    """
+
+    def __init__(self, waited: Callable[[float], None], used: Callable[[float], None]) -> None:
+        self._waited, self._used = waited, used
+        self._checked_out: dict[int, float] = {}  # when each connection was, by its id
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        self._waited(event.duration or 0.0)
+        waited = event.duration or 0.0
+        self._waited(waited)
+        charge(current_phases(), POOL, waited)
+        self._checked_out[event.connection_id] = time.perf_counter()
+
+    def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
+        now = time.perf_counter()
+        used = now - self._checked_out.pop(event.connection_id, now)
+        self._used(used)
+        charge(current_phases(), IN_USE, used)
 
     def _ignore(self, event: object) -> None:
         """Handler of all other events."""
 
-    connection_check_out_failed = connection_check_out_started = connection_checked_in = _ignore
+    connection_check_out_failed = connection_check_out_started = _ignore
     connection_closed = connection_created = connection_ready = _ignore
     pool_cleared = pool_closed = pool_created = pool_ready = _ignore
 
@@ -68,7 +82,8 @@ class Store:
 
     Belongs to the event loop in which it was created. `driver` is `motor` or `pymongo`; the methods used here are the
     same in both. Without `show_numbers`, the phone numbers of SMS authors are masked in all messages that it returns.
-    `waited` is called with the seconds that each operation waited for a connection. Methods raise `StoreUnavailable`.
+    `waited` and `used` are called with the seconds that each operation waited for a connection, and used it. Methods
+    raise `StoreUnavailable`.
     """
 
     def __init__(
@@ -78,12 +93,13 @@ class Store:
         driver: str = "motor",
         show_numbers: bool = False,
         waited: Callable[[float], None] = lambda seconds: None,
+        used: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         client: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
         try:
             in_uri = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
             options: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in in_uri}
-            self._client = client(mongodb_uri, event_listeners=[_PoolListener(waited)], **options)
+            self._client = client(mongodb_uri, event_listeners=[_PoolListener(waited, used)], **options)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the URI cannot be used: {_first_line(error)}") from error
         self._watching_client = AsyncMongoClient(mongodb_uri, **(options | WATCHING))
@@ -102,7 +118,7 @@ class Store:
         documents = [self._document(write) for write in writes]
         outcomes: dict[int, Outcome] = {}
         remaining = list(range(len(documents)))
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             while remaining:
                 first, now = await self._next_numbers(len(remaining), known_complete)
                 for seq, index in enumerate(remaining, first):
@@ -119,23 +135,23 @@ class Store:
         return [outcomes[index] for index in range(len(documents))]
 
     async def get(self, id: str) -> Message | None:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
         return None if document is None else self._message(document)
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             older = await self._older_than(position)
             documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
         return [self._entry(document) for document in documents]
 
     async def after(self, seq: int, limit: int) -> list[Entry]:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
             return [self._entry(document) for document in await cursor.to_list(limit)]
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             cursor = self._messages.find(
                 {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
             )
@@ -143,12 +159,12 @@ class Store:
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
         return [self._message(document) for document in documents]
 
     async def first_since(self, since: datetime) -> int | None:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             document = await self._messages.find_one(
                 {"created_at": {"$gte": since}, "seq": {"$type": "number"}},
                 {"_id": False, "seq": True},
@@ -157,14 +173,14 @@ class Store:
         return None if document is None else int(document["seq"])
 
     async def make_void(self, numbers: Iterable[int]) -> None:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             write_errors = await self._insert([{"seq": seq, "void": True} for seq in numbers])
         for error in write_errors.values():
             if not _is_duplicate("seq", error):  # a message with this number has been stored meanwhile
                 raise _exception(error)
 
     async def known_complete(self) -> int:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             counter = await self._counters.find_one(COUNTER)
         return int(counter["complete"]) if counter else 0
 
@@ -181,17 +197,17 @@ class Store:
         raise StoreUnavailable("messages were deleted: caches have to be filled again")
 
     async def add_visit(self) -> int:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             await self._visits.insert_one({"at": datetime.now(UTC)})
             return int(await self._visits.estimated_document_count())
 
     async def data_version(self) -> int:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
         return int(last["_id"].split("_")[0]) if last else 0
 
     async def ping(self) -> None:
-        with Phase("db"), _errors_translated():
+        with Phase(DATABASE), _errors_translated():
             await self._client.admin.command("ping")
 
     async def close(self) -> None:

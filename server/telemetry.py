@@ -17,11 +17,27 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
+# The phases of a request. DATABASE is the whole wait for MongoDB, of which POOL is the wait for a free connection, and
+# IN_USE the use of one. QUEUE is the wait for the commit of others, before that.
+QUEUE, DATABASE, POOL, IN_USE = "queue", "db", "pool", "connection"
+
+
 def start_phases() -> dict[str, float]:
     """Start timing the phases of the current request; the returned dict maps a phase to its seconds so far."""
     phases: dict[str, float] = {}
     _phases.set(phases)
     return phases
+
+
+def current_phases() -> dict[str, float] | None:
+    """The phases of the current request; None outside of one."""
+    return _phases.get(None)
+
+
+def charge(phases: dict[str, float] | None, name: str, seconds: float) -> None:
+    """Add `seconds` to the phase `name`, if there is a request to charge."""
+    if phases is not None:
+        phases[name] = phases.get(name, 0.0) + seconds
 
 
 class Phase:
@@ -36,9 +52,7 @@ class Phase:
         self._start = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        phases = _phases.get(None)
-        if phases is not None:
-            phases[self._name] = phases.get(self._name, 0.0) + time.perf_counter() - self._start
+        charge(current_phases(), self._name, time.perf_counter() - self._start)
 
 
 class InFlight:
@@ -76,14 +90,30 @@ class Metrics:
         self.duration = Histogram(
             "http_request_duration_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=self.registry
         )
-        self.database = Counter(
-            "http_request_database_seconds_total", "Time waited for MongoDB.", ("route",), registry=self.registry
-        )
+        # What requests have waited for. Several may wait for one operation (a group commit), and each is counted.
+        waited_for = {
+            QUEUE: ("queue", "in the queue of writes, for the commit of others to end"),
+            DATABASE: ("database", "for MongoDB"),
+            POOL: ("pool", "for a free connection to MongoDB; part of the time for MongoDB"),
+            IN_USE: ("connection", "with a connection to MongoDB; part of the time for MongoDB"),
+        }
+        waits = {
+            phase: Counter(
+                f"http_request_{name}_seconds_total", f"Time waited {what}.", ("route",), registry=self.registry
+            )
+            for phase, (name, what) in waited_for.items()
+        }
         # `labels` takes a lock at each call, so its results are cached.
         self._duration_of = functools.cache(self.duration.labels)
-        self._database_of = functools.cache(self.database.labels)
+        self._waits = {phase: functools.cache(counter.labels) for phase, counter in waits.items()}
         self.connection_wait = Summary(
-            "database_connection_wait_seconds", "Time waited for a free connection to MongoDB.", registry=self.registry
+            "database_connection_wait_seconds", "Time an operation waited for a connection.", registry=self.registry
+        )
+        self.connection_use = Summary(
+            "database_connection_use_seconds", "Time an operation used a connection.", registry=self.registry
+        )
+        self.unsent = Gauge(
+            "http_answers_unsent_seconds", "Time that answers have waited to be sent, so far.", registry=self.registry
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)
@@ -94,12 +124,12 @@ class Metrics:
             "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=BUCKETS, registry=self.registry
         )
 
-    def answered(self, method: str, route: str, status: int, duration: float, database: float) -> None:
+    def answered(self, method: str, route: str, status: int, duration: float, phases: dict[str, float]) -> None:
         """Count one answered request."""
         method = method if method in METHODS else "other"  # callers may invent any number of them
         self._duration_of(method, route, status).observe(duration)
-        if database:
-            self._database_of(route).inc(database)
+        for phase, seconds in phases.copy().items():  # a thread of the driver may still add to them
+            self._waits[phase](route).inc(seconds)
 
     def text(self) -> bytes:
         """All metrics in the Prometheus text format."""

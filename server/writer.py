@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from server.messages import Message, Messages, Outcome, Write, Writer
-from server.telemetry import Phase
+from server.telemetry import QUEUE, charge, current_phases, start_phases
 
 # Batches are bounded, or a slow one would be followed by a larger and slower one.
 MAX_MESSAGES = 500
@@ -43,10 +43,17 @@ class Single:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A queued write, and a future for its outcome."""
+    """A queued write, when it came, the phases of its request, and a future for its outcome."""
 
     write: Write
+    since: float
+    phases: dict[str, float] | None = field(default_factory=current_phases)
     outcome: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def charge(self, seconds: dict[str, float]) -> None:
+        """Let the request pay for what it has waited for: all of its batch, as all others of that batch."""
+        for phase, each in seconds.items():
+            charge(self.phases, phase, each)
 
     def settle(self, outcome: Outcome) -> None:
         if not self.outcome.done():  # the caller may have been cancelled
@@ -66,16 +73,15 @@ class GroupCommit:
         self.waiting = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
-        waiting = _Waiting(write)
+        waiting = _Waiting(write, self._clock())
         self._queue.append(waiting)
         self._known_complete = max(self._known_complete, known_complete)
         if self._committing is None:
-            # In a new context, so that its time is not charged to the request that came first: each is charged below.
+            # In a new context, so that its time is not charged to the request that came first: each is charged for it.
             self._committing = asyncio.create_task(self._commit(), context=contextvars.Context())
         self.waiting += 1
         try:
-            with Phase("db"):
-                return _result(await waiting.outcome)
+            return _result(await waiting.outcome)
         finally:
             self.waiting -= 1
 
@@ -84,13 +90,14 @@ class GroupCommit:
             while self._queue:
                 await self._wait_for_stragglers()
                 batch = self._next_batch()
-                began = self._clock()
+                began, phases = self._clock(), start_phases()
                 try:
                     outcomes = await self._messages.add([each.write for each in batch], self._known_complete)
                 except Exception as error:  # raised in the callers, which wait for the outcomes
                     outcomes = [error] * len(batch)
                 self._last_took = self._clock() - began
                 for waiting, outcome in zip(batch, outcomes, strict=True):
+                    waiting.charge({QUEUE: began - waiting.since, **phases})
                     waiting.settle(outcome)
         finally:
             self._committing = None

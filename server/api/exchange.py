@@ -11,7 +11,7 @@ from server.admission import Admission
 from server.api.access import ANYONE, Access
 from server.api.problems import quota_headers
 from server.messages import MessageService, Quota
-from server.telemetry import InFlight, Metrics, requests
+from server.telemetry import DATABASE, QUEUE, InFlight, Metrics, requests
 
 # Ids of requests without X-Request-ID: a random prefix per process and a counter, at a tenth of the cost of uuid4.
 _process = secrets.token_hex(8)
@@ -62,19 +62,19 @@ class Exchange:
     def response_headers(self) -> dict[str, str]:
         """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
-        database = self.phases.get("db", 0.0)
-        own = max(0.0, self.duration - database)
+        database, queue = self.phases.get(DATABASE, 0.0), self.phases.get(QUEUE, 0.0)
+        own = max(0.0, self.duration - database - queue)
+        timing = f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}"
         return {
             "X-Request-ID": self.request_id,
             "Lab-Seen": str(max(self.stored, self._dependencies.service.complete)),
-            "Server-Timing": f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}",
+            "Server-Timing": f"{timing}, queue;dur={queue * 1000:.3f}" if queue else timing,
             **quota_headers(self.quotas),
         }
 
     def finished(self, status: int) -> None:
         """Record the response in the metrics and in the access log."""
-        database = self.phases.get("db", 0.0)
-        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, database)
+        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, self.phases)
         if requests.isEnabledFor(logging.INFO):
             requests.info(
                 "request",
@@ -85,7 +85,7 @@ class Exchange:
                         "route": self.route,
                         "status": status,
                         "ms": round(self.duration * 1000, 3),
-                        "db_ms": round(database * 1000, 3),
+                        "db_ms": round(self.phases.get(DATABASE, 0.0) * 1000, 3),
                     }
                 },
             )
