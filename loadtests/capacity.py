@@ -19,7 +19,7 @@ LOWEST_RATE = 1.0
 STEP = 1.08
 # Callers who each wait for their answer send about as many requests as a service takes, with latencies that are too
 # long: the search begins at this share of them, or at FIRST_RATE if none succeeded.
-FIRST_SHARE, FIRST_RATE = 0.7, 100.0
+FIRST_SHARE, FIRST_RATE = 0.87, 100.0
 # The most by which the search goes further at once.
 MOST_AT_ONCE = 4.0
 USERS = 64
@@ -105,7 +105,7 @@ def capacity(
 
     `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of `load`;
     without one, at FIRST_SHARE of what its users achieve when each sends its next request when it has its answer. From
-    there it goes up, or down, by the square of `step` (1.08: 8 %), and by more each time, until it has seen a rate that
+    there it goes up, or down, by `step` (1.08: 8 %), and by more each time, until it has seen a rate that
     held and one that did not; then it halves the gap until that is `step`. Then the highest rate that held is run
     again; should it fail now, the next lower one is, and the search goes on below if none is left. A run in which
     Locust was the limit is made again with twice as many processes, as long as there are cores for them and `load` has
@@ -116,7 +116,7 @@ def capacity(
     slo = slo or Slo()
     tried = _Trials(load, url, slo, folder or new_folder(f"capacity-{load.title}"), settings, pid)
     rows = tried.rows
-    low, high, rate, further = 0.0, inf, min(load.rate or tried.first_rate(), highest), step**2
+    low, high, rate, further = 0.0, inf, min(load.rate or tried.first_rate(), highest), step
     while not low and rate >= LOWEST_RATE:
         while rate >= LOWEST_RATE and low < highest and high > low * step:
             low, high = (rate, high) if tried.holds(rate) else (low, rate)

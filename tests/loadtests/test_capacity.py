@@ -177,10 +177,10 @@ def test_the_search_ends_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("true", "step", "rates"),
     [
-        (9000.0, 2.0, [100, 400, 1600, 6400, 25600, 12800, 6400]),
-        (3.0, 2.0, [100, 25, 6.25, 1.5625, 3.125, 1.5625]),
-        (120.0, 1.25, [100, 156.25, 125, 100]),
-        (1e6, 1.25, [100, 156.25, 381.4697265625, 1525.87890625]),
+        (9000.0, 2.0, [100, 200, 800, 3200, 12800, 6400, 6400]),
+        (3.0, 2.0, [100, 50, 12.5, 3.125, 1.5625, 1.5625]),
+        (120.0, 1.25, [100, 125, 100]),
+        (1e6, 1.25, [100, 125, 195.3125, 476.837158203125]),
     ],
 )
 def test_the_search_goes_further_each_time_until_it_has_seen_both(
@@ -194,7 +194,7 @@ def test_without_a_rate_it_begins_below_what_callers_achieve_who_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = search(monkeypatch, tmp_path, lambda _, rate: {"p95_ms": 20.0 if rate <= 80 else 900.0}, first=None)
-    assert found.runs["rate"].iloc[0] == pytest.approx(70.0)
+    assert found.runs["rate"].iloc[0] == pytest.approx(87.0)
     assert found.low <= 80 < found.high
 
 
