@@ -9,24 +9,10 @@ import nbformat
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
-HEADLINE = "application/vnd.backend-lab.headline+json"
+from notebooks.headline import HEADLINE
+
 # The charts of cells with this tag are also shown in the summary.
 FRONT_TAG = "front"
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A result for the summary, as question and answer. As the last expression of a cell it is shown in both places."""
-
-    question: str
-    answer: str
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {
-            "text/plain": f"{self.question} {self.answer}",
-            "text/markdown": f"> **{self.question}** {self.answer}",
-            HEADLINE: {"question": self.question, "answer": self.answer},
-        }
 
 
 @dataclass(frozen=True)

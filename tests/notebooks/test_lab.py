@@ -16,7 +16,7 @@ from tests.notebooks.pages import Page
 GREET = """\
 import os
 from client import MessageClient
-from notebooks.report import Headline
+from notebooks.headline import Headline
 with MessageClient(os.environ["LAB_URL"]) as client:
     print("the service says", client.hello()["greeting"])
 Headline("Does it answer?", "Yes, at once.")

@@ -8,7 +8,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from notebooks import report
-from notebooks.report import Executed, Headline
+from notebooks.headline import Headline
+from notebooks.report import Executed
 from tests.notebooks.pages import Page
 
 # The smallest PNG there is: one transparent dot.
