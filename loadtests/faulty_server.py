@@ -1,27 +1,30 @@
 """The service with a fault of known size, to test whether the measuring finds it.
 
 `python -m loadtests.faulty_server --burn MICROSECONDS …` takes the flags of `python -m server` after its own. It is the
-same service, but for the processor time that it wastes before it looks at a request.
+same service, but for what it does before it looks at a request: it wastes processor time, or blocks its event loop. Or
+it makes JSON again and again.
 """
 
 import runpy
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
+import pydantic_core
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 
 
-class Burning(HTTPServerConnectionDelegate):
-    """Passes every request on to `delegate`, after `seconds` of processor time."""
+class Delayed(HTTPServerConnectionDelegate):
+    """Passes every request on to `delegate`, after `fault` was called."""
 
-    def __init__(self, delegate: HTTPServerConnectionDelegate, seconds: float) -> None:
-        self._delegate, self._seconds = delegate, seconds
+    def __init__(self, delegate: HTTPServerConnectionDelegate, fault: Callable[[], None]) -> None:
+        self._delegate, self._fault = delegate, fault
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        waste_time(self._seconds)
+        self._fault()
         return self._delegate.start_request(server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
@@ -30,16 +33,26 @@ class Burning(HTTPServerConnectionDelegate):
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--burn", default=0.0, help="Microseconds of processor time to waste on each request.")
+@click.option("--block", default=0.0, help="Microseconds for which each request blocks the event loop.")
+@click.option("--json", default=1, help="How many times each answer is turned into JSON.")
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def command(burn: float, flags: tuple[str, ...]) -> None:
-    """Run the message service, wasting some time on each request. FLAGS are its own."""
-    burn_in_all_delegates(burn / 1e6)
+def command(burn: float, block: float, json: int, flags: tuple[str, ...]) -> None:
+    """Run the message service with a fault. FLAGS are its own."""
+
+    def fault() -> None:
+        waste_time(burn / 1e6)
+        if block:
+            time.sleep(block / 1e6)
+
+    before_all_requests(fault)
+    if json > 1:
+        make_json_again(json)
     sys.argv = ["server", *flags]
     runpy.run_module("server", run_name="__main__")
 
 
-def burn_in_all_delegates(seconds: float) -> None:
-    """Make every `HTTPServer` that is created from now on waste `seconds` on each request.
+def before_all_requests(fault: Callable[[], None]) -> None:
+    """Make every `HTTPServer` that is created from now on call `fault` before each request.
 
     A server has a delegate for each way on which a request is answered, and every request passes exactly one of them:
     so all that it was created with are wrapped, whatever they are called.
@@ -50,9 +63,21 @@ def burn_in_all_delegates(seconds: float) -> None:
         created(self, *arguments, **options)
         for name, value in list(vars(self).items()):
             if isinstance(value, HTTPServerConnectionDelegate):
-                setattr(self, name, Burning(value, seconds))
+                setattr(self, name, Delayed(value, fault))
 
     setattr(HTTPServer, "__init__", init)  # noqa: B010  mypy takes the assignment for a mistake
+
+
+def make_json_again(times: int) -> None:
+    """Let pydantic's encoder, which the service uses, do its work `times` times."""
+    encode = pydantic_core.to_json
+
+    def to_json(*arguments: Any, **options: Any) -> bytes:
+        for _ in range(times - 1):
+            encode(*arguments, **options)
+        return encode(*arguments, **options)
+
+    setattr(pydantic_core, "to_json", to_json)  # noqa: B010
 
 
 def waste_time(seconds: float) -> None:

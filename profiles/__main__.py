@@ -26,8 +26,11 @@ from loadtests.options import (
     target_options,
 )
 from loadtests.run import Load
-from profiles import evidence, kernel, scores, stacks
-from profiles.diagnose import diagnose as name_the_limit
+from profiles import kernel, scores, stacks
+from profiles.diagnosis.diagnose import diagnose as find_the_limit
+from profiles.diagnosis.faults import DATABASE as FAULTY_DATABASE
+from profiles.diagnosis.faults import FAULTS, situation
+from profiles.diagnosis.score import score as diagnosis_score
 from profiles.experiment import Profiles
 from profiles.experiment import profile as profile_targets
 from profiles.record import ProfilerError
@@ -185,6 +188,17 @@ def _document(found: Profiles) -> Mapping[str, object]:
     show_envvar=True,
     help="Its MongoDB; where its connections lead if left out.",
 )
+@click.option("--database", help="The service's database in that MongoDB; all of them if left out.")
+@click.option(
+    "--fault",
+    type=click.Choice(list(FAULTS)),
+    help="Diagnose the lab's own service with this fault, under a load of its own.",
+)
+@click.option(
+    "--test/--no-test", default=True, show_default=True, help="Change one thing, and see if the verdict stands."
+)
+@click.option("--score", "takes_score", is_flag=True, help="Diagnose every fault, and print how often that was right.")
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="With --score: how often each.")
 @FOLDER
 @JSON
 def diagnose(
@@ -198,29 +212,39 @@ def diagnose(
     rate: float | None,
     seconds: float,
     mongodb_uri: str | None,
+    database: str | None,
+    fault: str | None,
+    test: bool,
+    takes_score: bool,
+    runs: int,
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Load the server with SCENARIO, and say what limits it, with the evidence for each possible cause.
+    """Load the server with SCENARIO, and say what limits it: the evidence, where the time goes, and a test of that.
 
-    The answer is one of server CPU, database, connection pool, load generator, rate limit, or unknown. Of a server
-    without the lab's metrics only the causes are known that can be seen from outside.
+    The verdict is one of server CPU, event loop blocked, lock or slots in the server, database CPU, database disk,
+    database queries, connection pool, network, load generator, machine full, rate limit, healthy at this load, or
+    unknown. Of a server without the lab's metrics only what can be seen from outside is known.
     """
-    load = Load(scenario, users, seconds, rate=rate, fast=True, headers=dict(headers))
-    folder = folder or new_folder("diagnose")
-    tested = target(url, start, ready, environment)
-    if not start:
-        _servers(tested.settings["url"])
-    with running(tested, folder, scenario, ready) as server:
-        seen = evidence.look(load, server.url, folder, mongodb_uri)
-    found = name_the_limit(seen)
-    if as_json:
-        click.echo(json.dumps(found.document()))
+    if takes_score:
+        scored = diagnosis_score(runs, [fault] if fault else [], test=test)
+        click.echo(scored.matrix.to_string())
+        click.echo("\n".join(scored.lines()))
+        if not scored.good:
+            raise SystemExit(1)
         return
-    marks = {True: "yes", False: "no", None: "?"}
-    for each in found.findings:
-        click.echo(f"{marks[each.found]:4} {each.cause:16} {each.why}")
-    click.echo(f"{found.cause}: {found.why}")
+    folder = folder or new_folder("diagnose")
+    if fault:
+        with explained(), situation(fault) as found, found.running() as server:
+            said = find_the_limit(found.load, server, folder, found, database=FAULTY_DATABASE, test=test)
+    else:
+        load = Load(scenario, users, seconds, rate=rate, fast=True, headers=dict(headers))
+        tested = target(url, start, ready, environment)
+        if not start:
+            _servers(tested.settings["url"])
+        with running(tested, folder, scenario, ready) as server:
+            said = find_the_limit(load, server, folder, None, mongodb_uri, database, test=test)
+    click.echo(json.dumps(said.document()) if as_json else "\n".join(said.lines()))
 
 
 @command.command()

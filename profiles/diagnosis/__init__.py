@@ -1,0 +1,1 @@
+"""Server or database? A verdict with its evidence, a time budget that closes, and an intervention that tests it."""

@@ -1,0 +1,255 @@
+"""Faults that really are there, to show and to test the diagnosis: each is a service, a load, and what is right to say.
+
+They run on the lab's own service, on a MongoDB of their own, and everything ends with them.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pymongo import MongoClient
+
+from harness import processes, throwaway
+from harness.processes import ProgramError
+from harness.replica_set import start_replica_set
+from loadtests import service
+from loadtests.lab_scenarios import prepare
+from loadtests.run import Load
+from profiles.diagnosis import rules
+
+Client = MongoClient[dict[str, Any]]
+DATABASE = "diagnosis"
+# The service without what would hide its database from reads.
+PLAIN: Mapping[str, Any] = {"cache": "off", "writes": "single"}
+MESSAGES = 100
+START_SECONDS = 20.0
+LOW_PRIORITY = 8  # a nice value: a sixth of what others get
+OPERATIONS = ["find", "insert", "findAndModify", "aggregate", "update"]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A service to be diagnosed: how it is started, its settings, the load, and whose data it uses.
+
+    `straight` is the address of its MongoDB if the service goes there on another way.
+    """
+
+    load: Load
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    straight: str | None = None
+
+    def running(self, **changes: Any) -> AbstractContextManager[Any]:
+        """The service, while the block runs, with some settings changed."""
+        return service.running(**{**self.settings, **changes})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: what it is, the verdicts that are right, and a context manager that gives the situation with it."""
+
+    what: str
+    right: frozenset[str]
+    inject: Callable[[Path], AbstractContextManager[Situation]]
+
+
+def _is(verdict: str, what: str) -> Callable[[Callable[[Path], Iterator[Situation]]], Fault]:
+    """Make a `Fault` of a generator function that gives the situation, for which `verdict` is right."""
+    return lambda inject: Fault(what, frozenset({verdict}), contextmanager(inject))
+
+
+CLOSED = Load("mixed", users=16, seconds=5.0, warmup=1.0, fast=True)
+READS = Load("reads", users=16, seconds=5.0, warmup=1.0, fast=True)
+WRITES = Load("writes", users=16, seconds=5.0, warmup=1.0, fast=True)
+
+
+@contextmanager
+def _mongodb(folder: Path, *options: str, **how: Any) -> Iterator[tuple[str, psutil.Process]]:
+    """A MongoDB with some messages; gives its address and its process."""
+    with throwaway.mongod_running(folder, *options, **how) as (port, process):
+        start_replica_set(f"127.0.0.1:{port}", throwaway.REPLICA_SET)
+        uri = f"mongodb://127.0.0.1:{port}/?replicaSet={throwaway.REPLICA_SET}"
+        service.migrate(uri, DATABASE)
+        with service.running(mongodb_uri=uri, database=DATABASE) as server:
+            prepare(server.url, MESSAGES)
+        yield uri, process
+
+
+def _settings(uri: str, **settings: Any) -> dict[str, Any]:
+    return {"mongodb_uri": uri, "database": DATABASE, **settings}
+
+
+def _nothing(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _):
+        yield Situation(Load("mixed", users=32, seconds=5.0, warmup=1.0, rate=60.0, fast=True), _settings(uri))
+
+
+def _missing_index(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _):
+        with Client(uri) as client:
+            messages = client[DATABASE].messages
+            newest = messages.find_one(sort=[("seq", -1)]) or {}
+            copies = [{**newest, "_id": None, "seq": -number} for number in range(1, 40_001)]
+            for each in copies:
+                del each["_id"]
+                each.pop("dedupe", None)
+            messages.insert_many(copies)
+            for index in messages.list_indexes():
+                if "seq" in index["key"]:
+                    messages.drop_index(index["name"])
+        yield Situation(READS, _settings(uri, **PLAIN))
+
+
+def _failpoint(uri: str, milliseconds: int) -> None:
+    """Let every operation of the service take `milliseconds` longer in MongoDB."""
+    straight = uri.replace(f"replicaSet={throwaway.REPLICA_SET}", "directConnection=true")
+    with Client(straight) as client:
+        client.admin.command(
+            {
+                "configureFailPoint": "failCommand",
+                "mode": "alwaysOn",
+                "data": {
+                    "failCommands": OPERATIONS,
+                    "appName": "backend-lab",
+                    "blockConnection": True,
+                    "blockTimeMS": milliseconds,
+                },
+            }
+        )
+
+
+def _slow_mongodb(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder, *throwaway.FAILPOINTS) as (uri, _):
+        _failpoint(uri, 40)
+        yield Situation(READS, _settings(uri, **PLAIN))
+
+
+def _mongod_without_cpu(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, mongod), burning(folder, 1, cores="0"):
+        for thread in mongod.threads():
+            os.sched_setaffinity(thread.id, {0})
+            os.setpriority(os.PRIO_PROCESS, thread.id, LOW_PRIORITY)
+        with suppress(OSError):  # where Linux shares the processor out among sessions first, a session has a priority
+            Path(f"/proc/{mongod.pid}/autogroup").write_text(str(LOW_PRIORITY))
+        yield Situation(READS, _settings(uri, **PLAIN))
+
+
+def _slow_disk(folder: Path) -> Iterator[Situation]:
+    strace = shutil.which("strace")
+    if strace is None:
+        raise ProgramError("the fault slow-disk needs strace, which is not installed: apt-get install strace")
+    calls = "fdatasync,fsync"
+    prefix = (strace, "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", f"trace={calls}")
+    with _mongodb(folder, prefix=(*prefix, "-e", f"inject={calls}:delay_enter=20000")) as (uri, _):
+        yield Situation(WRITES, _settings(uri, **PLAIN))
+
+
+def _pool_of_one(driver: str) -> Callable[[Path], Iterator[Situation]]:
+    def inject(folder: Path) -> Iterator[Situation]:
+        with _mongodb(folder, *throwaway.FAILPOINTS) as (uri, _):
+            _failpoint(uri, 3)
+            yield Situation(READS, _settings(f"{uri}&maxPoolSize=1", driver=driver, **PLAIN))
+
+    return inject
+
+
+def _in_the_service(*flags: str, load: Load = CLOSED, **settings: Any) -> Callable[[Path], Iterator[Situation]]:
+    """A fault in the service itself: see `loadtests.faulty_server`."""
+
+    def inject(folder: Path) -> Iterator[Situation]:
+        with _mongodb(folder) as (uri, _):
+            yield Situation(load, _settings(uri, program=("loadtests.faulty_server", *flags), **settings))
+
+    return inject
+
+
+def _slow_network(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _):
+        port = uri.partition("127.0.0.1:")[2].partition("/")[0]
+        with _program(folder, "profiles.diagnosis.delay", port, "15") as delayed:
+            slow = f"mongodb://127.0.0.1:{delayed}/?directConnection=true"
+            yield Situation(
+                READS, _settings(slow, **PLAIN), straight=f"mongodb://127.0.0.1:{port}/?directConnection=true"
+            )
+
+
+def _write_limit(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _):
+        load = Load("writes", users=32, seconds=5.0, warmup=1.0, rate=150.0, fast=True)
+        yield Situation(load, _settings(uri, write_limit="50/second"))
+
+
+def _starved_generator(folder: Path) -> Iterator[Situation]:
+    """This process and what it starts from now on, Locust, share one core with programs that work all the time."""
+    with _mongodb(folder) as (uri, _), burning(folder, 2, cores="0"):
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {0})
+        try:
+            yield Situation(Load("reads", users=32, seconds=5.0, warmup=1.0, rate=150.0), _settings(uri))
+        finally:
+            os.sched_setaffinity(0, own)
+
+
+def _full_machine(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _), burning(folder, 3 * (os.cpu_count() or 1)):
+        yield Situation(CLOSED, _settings(uri))
+
+
+FAULTS: Mapping[str, Fault] = {
+    "none": _is(rules.HEALTHY, "nothing is wrong, and the load is below the capacity")(_nothing),
+    "missing-index": _is(rules.QUERIES, "40,000 messages, and the index on seq is gone")(_missing_index),
+    "slow-mongodb": _is(rules.QUERIES, "each operation takes 40 ms longer in MongoDB (a failpoint)")(_slow_mongodb),
+    "mongod-cpu": _is(rules.DATABASE_CPU, "mongod shares a core with a program that has priority")(_mongod_without_cpu),
+    "slow-disk": _is(rules.DISK, "each write to the disk takes 20 ms longer (strace)")(_slow_disk),
+    "pool-motor": _is(rules.POOL, "one connection for all, with Motor; an operation takes 3 ms")(_pool_of_one("motor")),
+    "pool-pymongo": _is(rules.POOL, "the same with PyMongo's own driver")(_pool_of_one("pymongo")),
+    "cpu": _is(rules.SERVER_CPU, "each request burns 5 ms of processor time in the handler")(
+        _in_the_service("--burn", "5000")
+    ),
+    "blocking": _is(rules.LOOP_BLOCKED, "each request blocks the event loop for 20 ms")(
+        _in_the_service("--block", "20000")
+    ),
+    "json": _is(rules.SERVER_CPU, "answers are turned into JSON 200 times")(
+        _in_the_service("--json", "200", load=READS, cache="off")
+    ),
+    "network": _is(rules.NETWORK, "MongoDB is 15 ms away, each way")(_slow_network),
+    "write-limit": _is(rules.RATE_LIMIT, "50 writes/s are let in, and 150/s are offered")(_write_limit),
+    "starved-generator": _is(rules.LOAD_GENERATOR, "Locust shares a core with two programs that work")(
+        _starved_generator
+    ),
+    "full-machine": _is(rules.MACHINE_FULL, "three programs for each core work beside it")(_full_machine),
+}
+
+
+@contextmanager
+def situation(name: str) -> Iterator[Situation]:
+    """The situation with the fault `name`, while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="backend-lab-") as folder, FAULTS[name].inject(Path(folder)) as found:
+        yield found
+
+
+@contextmanager
+def burning(folder: Path, number: int, cores: str = "") -> Iterator[None]:
+    """So many programs that work all the time, on these cores."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(_program(folder, "profiles.diagnosis.burner", *([cores] if cores else [])))
+        yield
+
+
+@contextmanager
+def _program(folder: Path, module: str, *arguments: str) -> Iterator[str]:
+    """A module of ours as a program, while the block runs; gives the first line that it prints."""
+    command: Sequence[str] = [sys.executable, "-m", module, *arguments]
+    started = processes.start(command, folder / f"{module}.log", pipes=True)
+    try:
+        assert started.process.stdout is not None
+        yield processes.first_line(started.process.stdout, START_SECONDS)
+    finally:
+        processes.stop(started)

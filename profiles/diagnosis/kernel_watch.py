@@ -1,0 +1,193 @@
+"""What the kernel tells of the processes of a run, while it lasts: work, waiting for a processor, unread bytes."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from math import nan
+from pathlib import Path
+
+import psutil
+
+from harness import clock, machine, sockets, watch
+from harness.threads import meanwhile
+from profiles.kernel import PROC, is_python
+
+# Looks at the queues come at random, so that they are not in step with the load.
+QUEUE_SECONDS = (0.005, 0.015)
+QUEUE_SHARE = 0.1  # of the time at most goes into looking
+THREADS_SECONDS = 0.25
+FIND_SECONDS = 1.0
+CGROUPS = Path("/sys/fs/cgroup")
+Thread = tuple[str, int, int]  # role, process, thread
+
+
+@dataclass(frozen=True)
+class Unread:
+    """How many connections held unread bytes at `time`, by who did not read.
+
+    requests: by the server; answers: by the callers; operations: by the database; replies: by the server, from it.
+    """
+
+    time: float
+    requests: int
+    answers: int
+    operations: int
+    replies: int
+
+
+@dataclass(frozen=True)
+class Worked:
+    """How long a thread had a processor so far, and how long it was ready and had none (s)."""
+
+    time: float
+    ran: float
+    delayed: float
+
+
+@dataclass
+class KernelWatch:
+    """What was noted, to be asked for a stretch of time. NaN where the kernel does not tell."""
+
+    unread: list[Unread] = field(default_factory=list)
+    threads: dict[Thread, list[Worked]] = field(default_factory=dict)
+    usable: dict[int, float] = field(default_factory=dict)  # cores that a process can use at once
+    pressure: list[tuple[float, float]] = field(default_factory=list)  # (time, s in which somebody had no processor)
+    busy: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of the whole machine)
+    ours: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of this process)
+
+    def mean_unread(self, who: str, begin: float, end: float) -> float:
+        """The mean number of connections with bytes that `who` (a field of `Unread`) has not read."""
+        counts = [getattr(each, who) for each in self.unread if begin <= each.time <= end]
+        return sum(counts) / len(counts) if counts else nan
+
+    def processor(self, role: str, begin: float, end: float) -> tuple[float, float]:
+        """How near the processes of `role` are to what they can use (1: at it), and the share of the time for which a
+        thread was ready and had no processor.
+
+        The nearest of the processes counts, and in it all its threads together, or the busiest alone; of the shares
+        that of the thread that waited most.
+        """
+        ran: dict[int, list[float]] = {}
+        delayed = [0.0]
+        for (of, pid, _), samples in self.threads.items():
+            seen = [each for each in samples if begin <= each.time <= end]
+            if of == role and len(seen) > 1:
+                took = seen[-1].time - seen[0].time
+                ran.setdefault(pid, []).append((seen[-1].ran - seen[0].ran) / took)
+                delayed.append((seen[-1].delayed - seen[0].delayed) / took)
+        if not ran:
+            return nan, nan
+        return max(max([*each, sum(each) / self.usable.get(pid, 1.0)]) for pid, each in ran.items()), max(delayed)
+
+    def working_threads(self, role: str, begin: float, end: float) -> float:
+        """How many threads of the busiest process of `role` did a tenth or more of its work; NaN if none was seen."""
+        ran: dict[int, list[float]] = {}
+        for (of, pid, _), samples in self.threads.items():
+            seen = [each.ran for each in samples if begin <= each.time <= end]
+            if of == role and len(seen) > 1:
+                ran.setdefault(pid, []).append(seen[-1] - seen[0])
+        most = max(ran.values(), key=sum, default=[])
+        return float(sum(each >= 0.1 * sum(most) > 0 for each in most)) if most else nan
+
+    def grown(self, samples: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+        """By how much a counter grew for each second; NaN if it was not seen."""
+        seen = [each for each in samples if begin <= each[0] <= end]
+        return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0]) if len(seen) > 1 else nan
+
+
+@contextmanager
+def watching(url: str, port: int, database_ports: Sequence[int]) -> Iterator[KernelWatch]:
+    """Watch the server at `url`, what it is connected to, and the machine, while the block runs.
+
+    `port` is the server's; `database_ports` are those to which it connects, and where its database listens.
+    """
+    seen = KernelWatch()
+
+    def count_unread(ended: threading.Event) -> None:
+        try:
+            kernel = sockets.UnreadBytes()
+        except OSError:  # not on this system
+            return
+        known: list[sockets.Connection] = []
+        looked = -FIND_SECONDS
+        with closing(kernel):
+            took = 0.0
+            while not ended.wait(max(took / QUEUE_SHARE, random.uniform(*QUEUE_SECONDS))):
+                if clock.now() - looked >= FIND_SECONDS:
+                    looked, known = clock.now(), sockets.connections({port, *database_ports})
+                began = time.perf_counter()
+                held = kernel.of(known)
+                took = time.perf_counter() - began
+                seen.unread.append(
+                    Unread(
+                        clock.now(),
+                        requests=sum(each.port == port for each in held),
+                        answers=sum(each.remote_port == port for each in held),
+                        operations=sum(each.port in database_ports for each in held),
+                        replies=sum(each.remote_port in database_ports for each in held),
+                    )
+                )
+
+    def look_at_threads(ended: threading.Event) -> None:
+        roles: Mapping[str, list[psutil.Process]] = {}
+        looked = -FIND_SECONDS
+        myself = psutil.Process()
+        while not ended.wait(THREADS_SECONDS):
+            if clock.now() - looked >= FIND_SECONDS:
+                looked, roles = clock.now(), _roles(url, database_ports)
+            for role, processes in roles.items():
+                for process in processes:
+                    _note_threads(seen, role, process)
+            seen.busy.append((clock.now(), machine.busy_seconds()))
+            seen.ours.append((clock.now(), watch.cpu_seconds(myself)))
+            with suppress(OSError, ValueError):
+                some = (PROC / "pressure" / "cpu").read_text().splitlines()[0]
+                seen.pressure.append((clock.now(), int(some.rpartition("total=")[2]) / 1e6))
+
+    with meanwhile(count_unread), meanwhile(look_at_threads):
+        yield seen
+
+
+def _roles(url: str, database_ports: Sequence[int]) -> dict[str, list[psutil.Process]]:
+    """The processes behind `url` by their roles, with the mongod that listens on one of `database_ports`."""
+    found = watch.behind(url).roles
+    for port in database_ports:
+        found["mongod"] += [
+            each for each in watch.listeners(port) if "mongod" in each.name() and each not in found["mongod"]
+        ]
+    return found
+
+
+def _note_threads(seen: KernelWatch, role: str, process: psutil.Process) -> None:
+    with suppress(psutil.Error, OSError):
+        if process.pid not in seen.usable:
+            seen.usable[process.pid] = usable_cores(process)
+        for task in (PROC / str(process.pid) / "task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                ran, delayed, _ = (task / "schedstat").read_text().split()
+                samples = seen.threads.setdefault((role, process.pid, int(task.name)), [])
+                samples.append(Worked(clock.now(), int(ran) / 1e9, int(delayed) / 1e9))
+
+
+def usable_cores(process: psutil.Process) -> float:
+    """How many cores `process` can use at once: those it may run on, its cgroup's quota, and one for Python's lock."""
+    cores = float(len(os.sched_getaffinity(process.pid))) if hasattr(os, "sched_getaffinity") else 1.0
+    if is_python(process):
+        cores = min(cores, 1.0)
+    with suppress(OSError, ValueError):
+        group = _unified_group((PROC / str(process.pid) / "cgroup").read_text())
+        quota, period = (CGROUPS / group.lstrip("/") / "cpu.max").read_text().split()
+        cores = min(cores, int(quota) / int(period))
+    return cores
+
+
+def _unified_group(text: str) -> str:
+    """The group of cgroup v2 in /proc/PID/cgroup. Raises `ValueError` without one."""
+    for line in text.splitlines():
+        if line.startswith("0::"):
+            return line.removeprefix("0::")
+    raise ValueError("no cgroup v2")

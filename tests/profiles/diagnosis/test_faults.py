@@ -1,0 +1,145 @@
+"""Faults that are really there, and services that are not ours: a short form of `diagnose --score`.
+
+Many tests run at a time, so that the machine may be full in truth, and it is right to say so. What may never be said is
+another cause. And with the signals of a machine that has time to spare in place of those that were seen, the verdict is
+the right one.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loadtests.run import Load
+from loadtests.targets import Command
+from profiles.diagnosis import culprit, faults, rules
+from profiles.diagnosis.evidence import Evidence, look
+from profiles.diagnosis.verdict import judge
+
+QUIET = {
+    "machine_busy": 0.5,
+    "others_busy": 0.0,
+    "generator_late": 0.0,
+    "server_delayed": 0.0,
+    "mongod_delayed": 0.0,
+}
+BUSY = {rules.MACHINE_FULL, rules.LOAD_GENERATOR, rules.UNKNOWN}
+SECONDS = 3.0
+
+
+def quiet(seen: Evidence, **values: float) -> Evidence:
+    return replace(seen, values={**seen.values, **QUIET, **values}, generator="")
+
+
+def seen_with(name: str, folder: Path) -> Evidence:
+    with faults.situation(name) as found, found.running() as server:
+        return look(replace(found.load, seconds=SECONDS), server.url, folder / "run", database=faults.DATABASE)
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "least"),
+    [
+        ("network", "distance_ms", 25.0),
+        ("slow-mongodb", "held_ms", 25.0),
+        ("pool-pymongo", "queue_ratio", 2.0),
+        ("blocking", "loop_ms", 8.0),
+        ("write-limit", "refused_share", 0.4),
+        ("missing-index", "examined", 1000.0),
+    ],
+)
+def test_a_fault_is_seen_and_named(name: str, signal: str, least: float, tmp_path: Path) -> None:
+    seen = seen_with(name, tmp_path)
+    loop = {} if name == "blocking" else {"lag_ms": 1.0, "unread_ms": 1.0}
+    verdict = judge(quiet(seen, server_cpu=0.4, mongod_cpu=0.4, **loop))
+    assert verdict.evidence[signal] >= least
+    assert verdict.verdict in faults.FAULTS[name].right, verdict.why
+    assert judge(seen).verdict in faults.FAULTS[name].right | BUSY
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_slow_disk(tmp_path: Path) -> None:
+    seen = seen_with("slow-disk", tmp_path)
+    assert seen["sync_ms"] > 15
+    assert judge(quiet(seen, server_cpu=0.4, mongod_cpu=0.4, lag_ms=1.0, unread_ms=1.0)).verdict == rules.DISK
+
+
+def test_nothing_is_wrong(tmp_path: Path) -> None:
+    seen = seen_with("none", tmp_path)
+    calm = {"server_cpu": 0.3, "mongod_cpu": 0.3, "lag_ms": 1.0, "unread_ms": 1.0, "answered_share": 1.0}
+    assert judge(quiet(seen, **calm)).verdict == rules.HEALTHY
+    assert set(seen.budget.parts) >= {"waiting to be sent", "application", "in MongoDB", "answer unread"}
+
+
+def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
+    words = ["diagnose", "--fault", "write-limit", "--json", "--folder", str(tmp_path / "diagnosis")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "profiles", *words], check=False, capture_output=True, text=True, timeout=240
+    )
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert document["verdict"] in {rules.RATE_LIMIT} | BUSY
+    assert {"value", "unit", "says", "signal"} <= set(document["evidence"][0])
+    assert document["budget_ms"]["waiting to be sent"] >= 0
+    assert document["next"]
+    if document["verdict"] == rules.RATE_LIMIT:
+        assert {"changed", "before", "after", "confirms"} <= set(document["intervention"])
+        assert document["intervention"]["confirms"] is not False
+
+
+FLASK = """
+import sqlite3, sys
+from flask import Flask, jsonify
+
+app = Flask(__name__)
+with sqlite3.connect("messages.db") as made:
+    made.execute("CREATE TABLE messages (id INTEGER PRIMARY KEY, author TEXT, text TEXT)")
+    rows = ((f"a{number % 5000}", "x" * 50) for number in range(200_000))
+    made.executemany("INSERT INTO messages (author, text) VALUES (?, ?)", rows)
+
+
+@app.get("/items")
+def by_author():
+    with sqlite3.connect("messages.db") as database:
+        found = database.execute("SELECT id FROM messages WHERE author = 'a17' ORDER BY text, id").fetchall()
+    return jsonify(items=found[:3])
+
+
+app.run(port=int(sys.argv[1]), threaded=True)
+"""
+NODE = """
+const cell = new Int32Array(new SharedArrayBuffer(4));
+require("http").createServer((request, response) => {
+  Atomics.wait(cell, 0, 0, 20);
+  response.end("[]");
+}).listen(Number(process.argv[2]), "127.0.0.1");
+"""
+
+
+def test_a_slow_query_of_sqlite_is_named(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(FLASK)
+    (tmp_path / "use.py").write_text('from loadtests.scenarios import Request\n\nbrowse = Request("GET", "/items")\n')
+    target = Command(f"{sys.executable} shop.py {{port}}", ready="/items", cwd=tmp_path)
+    load = Load(f"{tmp_path}/use.py:browse", users=8, seconds=2.0, fast=True)
+    with target.running() as server:
+        seen = look(load, server.url, tmp_path / "run", pid=server.pid)
+        found = culprit.find(server, load, tmp_path / "profile", blocked=False)
+    assert judge(seen).verdict in {rules.SERVER_CPU} | BUSY
+    assert found is not None
+    assert found.in_sqlite
+    assert found.function.startswith("by_author (")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_a_blocking_call_in_node_is_named(tmp_path: Path) -> None:
+    (tmp_path / "shop.js").write_text(NODE)
+    (tmp_path / "use.py").write_text('from loadtests.scenarios import Request\n\nbrowse = Request("GET", "/items")\n')
+    target = Command("node shop.js {port}", ready="/items", cwd=tmp_path)
+    load = Load(f"{tmp_path}/use.py:browse", users=8, seconds=2.0, fast=True)
+    with target.running() as server:
+        seen = look(load, server.url, tmp_path / "run", pid=server.pid)
+    assert judge(quiet(seen)).verdict == rules.LOOP_BLOCKED
+    assert judge(seen).verdict in {rules.LOOP_BLOCKED} | BUSY

@@ -1,0 +1,158 @@
+"""The table of rules, on made-up evidence: each verdict is given on its own evidence, and none on another's."""
+
+from dataclasses import replace
+from math import isnan, nan
+from typing import Any
+
+import numpy as np
+import pytest
+
+from profiles.diagnosis import rules
+from profiles.diagnosis.budget import PARTS, budget
+from profiles.diagnosis.evidence import SHARES, SIGNALS, Evidence
+from profiles.diagnosis.verdict import COMBINED, judge
+
+# A request of 10 ms on a service that has time to spare.
+CALM_PARTS = {
+    "waiting to be sent": 0.1,
+    "unread by the server": 0.3,
+    "application": 2.0,
+    "queue of writes": 0.0,
+    "waiting for a connection": 0.1,
+    "driver's threads": 1.0,
+    "network or commit": 2.0,
+    "unread by MongoDB": 0.1,
+    "in MongoDB": 3.0,
+    "unread from MongoDB": 0.1,
+    "answer unsent": 0.1,
+    "answer unread": 0.2,
+}
+CALM = {
+    "answered_share": 1.0,
+    "answered_per_s": 100.0,
+    "refused_share": 0.0,
+    "failed_share": 0.0,
+    "mean_ms": 9.0,
+    "generator_core": 0.2,
+    "generator_late": 0.01,
+    "machine_busy": 0.4,
+    "others_busy": 0.02,
+    "server_cpu": 0.3,
+    "server_delayed": 0.02,
+    "server_threads": 1.0,
+    "lag_ms": 0.5,
+    "unread_ms": 0.3,
+    "mongod_cpu": 0.2,
+    "mongod_delayed": 0.02,
+    "operation_ms": 1.0,
+    "examined": 1.0,
+    "others_inside": 0.0,
+    "syncing": 0.05,
+    "sync_ms": 1.0,
+    "ping_ms": 0.5,
+    "distance_ms": 0.05,
+    "pool_ms": 0.05,
+    "use_ms": 2.0,
+    "connections": 0.5,
+}
+
+
+def seen(parts: dict[str, float] | None = None, generator: str = "", lost: str = "", **values: float) -> Evidence:
+    """CALM, with some parts of the budget and some signals changed."""
+    measured = {**CALM_PARTS, **(parts or {})}
+    spent = budget(sum(each for each in measured.values() if not isnan(each)), measured)
+    shares = {name: spent.share(*each) for name, each in SHARES.items()}
+    return Evidence({**CALM, **shares, "mean_ms": spent.total_ms, **values}, spent, lost=lost, generator=generator)
+
+
+IN_MONGODB = {"in MongoDB": 30.0}
+CASES: list[tuple[str, Evidence]] = [
+    (rules.HEALTHY, seen()),
+    (rules.RATE_LIMIT, seen(refused_share=0.6, answered_share=0.4)),
+    (rules.LOAD_GENERATOR, seen(generator="Locust used 99% of a core: it was the limit", generator_core=0.99)),
+    (rules.MACHINE_FULL, seen(machine_busy=1.0, others_busy=0.6, generator_late=0.3, server_delayed=0.5, lag_ms=20.0)),
+    (rules.SERVER_CPU, seen({"unread by the server": 20.0}, server_cpu=0.98, machine_busy=0.7, unread_ms=20.0)),
+    (rules.SERVER_CPU, seen({"answer unsent": 20.0}, server_cpu=0.75, server_delayed=0.16)),
+    # A blocking call keeps up with a low rate, and still is a cause.
+    (rules.LOOP_BLOCKED, seen({"unread by the server": 40.0}, lag_ms=156.0, unread_ms=40.0, server_cpu=0.1)),
+    (rules.SLOTS, seen({"application": 60.0})),
+    (rules.UNKNOWN, seen({"unread by the server": 40.0}, unread_ms=40.0, server_threads=8.0, answered_share=nan)),
+    (rules.DATABASE_CPU, seen(IN_MONGODB, mongod_cpu=0.97, operation_ms=4.0)),
+    (rules.DATABASE_CPU, seen(IN_MONGODB, mongod_cpu=0.3, mongod_delayed=0.7, operation_ms=30.0)),
+    (rules.DISK, seen(IN_MONGODB, syncing=0.95, sync_ms=22.0, operation_ms=30.0)),
+    (rules.QUERIES, seen(IN_MONGODB, operation_ms=30.0)),
+    (rules.QUERIES, seen(IN_MONGODB, operation_ms=30.0, examined=40_000.0, mongod_cpu=0.99)),
+    (rules.POOL, seen({"waiting for a connection": 60.0}, pool_ms=60.0)),
+    # With Motor the queue is in its threads.
+    (rules.POOL, seen({"driver's threads": 30.0, "waiting for a connection": 30.0}, pool_ms=30.0)),
+    # MongoDB answers quickly, by its own clock, and a ping takes long: not the database.
+    (rules.NETWORK, seen({"network or commit": 40.0}, ping_ms=30.0, distance_ms=29.5, use_ms=31.0)),
+    # MongoDB holds operations before it begins to count: its clock says little, and a ping is quick.
+    (rules.QUERIES, seen({"network or commit": 40.0}, use_ms=22.0)),
+    (rules.UNKNOWN, seen(answered_share=nan)),
+    (rules.UNKNOWN, seen(answered_share=0.66)),
+    (rules.UNKNOWN, seen(failed_share=0.2)),
+    (rules.UNKNOWN, seen(lost="the server (process 7) ended 1.2 s into the measured time", server_cpu=0.98)),
+    (rules.UNKNOWN, seen(server_cpu=0.98, refused_share=0.6)),
+]
+
+
+@pytest.mark.parametrize(("verdict", "evidence"), CASES, ids=[f"{n} {case[0]}" for n, case in enumerate(CASES)])
+def test_the_verdict(verdict: str, evidence: Evidence) -> None:
+    found = judge(evidence)
+    assert found.verdict == verdict
+    assert found.why
+
+
+def test_numbers_of_numpy_are_judged_as_any_other() -> None:
+    evidence = seen(**{name: np.float64(value) for name, value in CALM.items() if name != "mean_ms"})
+    assert judge(evidence).verdict == rules.HEALTHY
+
+
+def test_others_slow_queries_are_not_the_services() -> None:
+    """By MongoDB's counters for all databases it would be slow; for ours it is not."""
+    assert judge(seen(others_inside=5.0, mongod_cpu=0.5)).verdict == rules.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence"), [case for case in CASES if case[0] not in (rules.UNKNOWN, rules.HEALTHY)]
+)
+def test_a_verdict_has_three_signals_or_more_each_with_its_unit(verdict: str, evidence: Evidence) -> None:
+    signals = judge(evidence).signals()
+    assert sum(each["speaks"] == "for" for each in signals) >= 3
+    assert all(each["unit"] and each["says"] for each in signals)
+
+
+def test_what_was_not_seen_is_said_to_be_so() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(CALM, nan)
+    found = judge(Evidence(nothing, budget(10.0, {})))
+    assert found.verdict == rules.UNKNOWN
+    for verdict in (rules.SERVER_CPU, rules.DATABASE_CPU, rules.POOL, rules.NETWORK):
+        assert verdict in found.why.partition("not seen: ")[2]
+
+
+def test_less_is_sure_where_less_of_what_is_expected_was_seen() -> None:
+    sure = judge(seen({"unread by the server": 20.0}, server_cpu=0.98, unread_ms=20.0))
+    unsure = judge(seen(server_cpu=0.98, server_delayed=0.6))
+    assert (sure.verdict, unsure.verdict) == (rules.SERVER_CPU, rules.SERVER_CPU)
+    assert sure.confidence == 1.0 > unsure.confidence
+
+
+def test_every_signal_of_the_table_is_described() -> None:
+    asked = {test.signal for rule in rules.RULES for test in (*rule.needs, *rule.expects, *rule.unless)}
+    assert asked <= set(SIGNALS) | set(SHARES) | set(COMBINED)
+
+
+def test_every_verdict_has_its_row() -> None:
+    assert {rule.verdict for rule in rules.RULES} == set(rules.VERDICTS) - {rules.HEALTHY, rules.UNKNOWN}
+    assert all(rule.explains <= set(rules.VERDICTS) and rule.next for rule in rules.RULES)
+
+
+def test_the_budget_closes_or_says_what_is_left() -> None:
+    spent = budget(20.0, {"application": 12.0, "in MongoDB": 6.0, "network or commit": nan})
+    assert spent.residual_ms == pytest.approx(2.0)
+    assert list(spent.parts) == [name for name in PARTS if name in ("application", "in MongoDB")]
+    assert spent.share("application") == pytest.approx(0.6)
+    assert isnan(spent.share("network or commit"))
+    assert any(line.startswith("left over") for line in spent.lines())
+    assert replace(spent, total_ms=0.0).lines()
