@@ -28,7 +28,7 @@ Client = MongoClient[dict[str, Any]]
 DATABASE = "diagnosis"
 # The service without what would hide its database from reads.
 PLAIN: Mapping[str, Any] = {"cache": "off", "writes": "single"}
-MESSAGES = 100
+MESSAGES = 40
 START_SECONDS = 20.0
 LOW_PRIORITY = 8  # a nice value: a sixth of what others get
 OPERATIONS = ["find", "insert", "findAndModify", "aggregate", "update"]

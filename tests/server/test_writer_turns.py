@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from server.messages import Outcome, StoreUnavailable, Write
-from server.telemetry import start_phases
+from server.telemetry import DATABASE, QUEUE, Phase, start_phases
 from server.writer import MAX_CHARACTERS, MAX_MESSAGES, GroupCommit, Single, writer_for
 from tests.server.clock import Clock
 from tests.server.memory import Memory, message, new, turns
@@ -182,17 +182,27 @@ async def test_an_outcome_that_is_an_error_is_raised(kind: type[Single] | type[G
     assert writer.waiting == 0
 
 
-async def test_the_time_of_a_commit_is_counted_to_each_who_waits_for_it() -> None:
-    memory = Commits()
+async def test_a_commit_is_charged_to_each_who_waits_for_it_and_the_queue_before_it_too() -> None:
+    class Timed(Commits):
+        async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
+            with Phase(DATABASE):
+                return await super().add(writes, known_complete)
+
+    memory = Timed()
     writer = GroupCommit(memory)
     memory.may.clear()
 
-    async def timed() -> float:
+    async def timed() -> dict[str, float]:
         phases = start_phases()
         await writer.add(new(), 0)
-        return phases["db"]
+        return phases
 
-    adding = [asyncio.create_task(timed()) for _ in range(3)]
+    first = [asyncio.create_task(timed()) for _ in range(3)]
+    await turns(3)
+    later = asyncio.create_task(timed())
     await turns(3)
     memory.may.set()
-    assert all(each > 0 for each in await asyncio.gather(*adding))
+    together, (alone,) = await asyncio.gather(*first), await asyncio.gather(later)
+    assert len({each[DATABASE] for each in together}) == 1
+    assert all(each[DATABASE] > each[QUEUE] for each in together)
+    assert alone[QUEUE] > alone[DATABASE] > 0
