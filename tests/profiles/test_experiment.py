@@ -13,7 +13,8 @@ from profiles.experiment import SYSTEM, WAITING, Profiles, breakdown, profile
 from profiles.record import ProfilerError
 from tests.profiles import recorded
 
-LOAD = Load("mixed", users=4, seconds=1.0, warmup=0.0, rate=300)
+# So long that py-spy sees the server at work also where others leave it little of the processor.
+LOAD = Load("mixed", users=4, seconds=3.0, warmup=0.0, rate=300)
 
 
 # A real recording of a busy server.
