@@ -15,7 +15,7 @@ from itertools import islice
 
 from server import tasks
 from server.messages import MAX_LIMIT, Entry, Message, Messages, Page, Position, Reader
-from server.telemetry import Phase
+from server.telemetry import DATABASE, Phase
 from server.timeline import Timeline
 
 FRESH_SECONDS = 1.0  # the maximum age of anything served from a cache
@@ -46,7 +46,7 @@ class SharedQueries:
             query = asyncio.create_task(self._query(limit), context=contextvars.Context())
             query.add_done_callback(lambda _: self._running.pop(key))
             self._running[key] = query
-        with Phase("db"):
+        with Phase(DATABASE):
             # A reader that is cancelled must not cancel the query for the others.
             return await asyncio.shield(self._running[key])
 

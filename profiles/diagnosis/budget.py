@@ -7,7 +7,7 @@ from math import isnan
 # The parts in the order in which a request meets them: what each is, and where its measure comes from.
 PARTS: Mapping[str, tuple[str, str]] = {
     "waiting to be sent": ("no user was free, or Locust was late", "Locust's log: sent − due"),
-    "unread by the server": ("it lies in the kernel: the loop, the threads or the processor are busy", "/proc/net/tcp"),
+    "unread by the server": ("it lies in the kernel: the loop, the threads or the processor are busy", "sock_diag"),
     "application": ("the server's own code, and what it waits for besides MongoDB", "/metrics"),
     "queue of writes": ("the commit of others is under way", "/metrics"),
     "waiting for a connection": ("the pool has none free", "the driver's pool events"),
@@ -16,11 +16,11 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "the way to MongoDB and back, its wait for the disk, and the driver's own work",
         "pool events − the three below",
     ),
-    "unread by MongoDB": ("it lies in the kernel: MongoDB has no processor or no thread", "/proc/net/tcp"),
+    "unread by MongoDB": ("it lies in the kernel: MongoDB has no processor or no thread", "sock_diag"),
     "in MongoDB": ("by MongoDB's own clock, operations of the service only", "top"),
-    "unread from MongoDB": ("MongoDB has answered, and the server has not read it", "/proc/net/tcp"),
+    "unread from MongoDB": ("MongoDB has answered, and the server has not read it", "sock_diag"),
     "answer unsent": ("until the end of a turn of the event loop", "/metrics"),
-    "answer unread": ("it lies in the kernel: Locust is busy or has no processor", "/proc/net/tcp"),
+    "answer unread": ("it lies in the kernel: Locust is busy or has no processor", "sock_diag"),
 }
 
 

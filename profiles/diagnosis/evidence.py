@@ -85,7 +85,7 @@ SIGNALS: Mapping[str, Kind] = {
     ),
     "server_delayed": Kind(
         "of the time",
-        "its busiest thread was ready and had no processor",
+        "a thread of it was ready and had no processor, the longest",
         "/proc/PID/task/*/schedstat",
         "a hypervisor that takes the processor away unseen",
     ),
@@ -99,8 +99,8 @@ SIGNALS: Mapping[str, Kind] = {
     "unread_ms": Kind(
         "ms",
         "requests lay unread in the kernel, mean",
-        "/proc/net/tcp, by Little's law",
-        "bursts shorter than 20 ms between two looks",
+        "sock_diag, by Little's law",
+        "bursts shorter than 15 ms between two looks",
     ),
     "mongod_cpu": Kind(
         "of what it can use",
@@ -110,7 +110,7 @@ SIGNALS: Mapping[str, Kind] = {
     ),
     "mongod_delayed": Kind(
         "of the time",
-        "its busiest thread was ready and had no processor",
+        "a thread of it was ready and had no processor, the longest",
         "/proc/PID/task/*/schedstat",
         "as above",
     ),
@@ -383,9 +383,9 @@ def _or_zero(value: float) -> float:
 
 def _connections(url: str, port: int) -> tuple[list[int], list[int]]:
     """The ports of this machine to which the server at `url` is connected, and its own ends of these connections."""
-    pids = {each.pid for each in watch.behind(url).roles["server"]}
-    ends = [each for each in tcp_sockets() if each.pid in pids and not each.listens and each.port != port]
-    listening = {each.port for each in tcp_sockets() if each.listens} - {port}
+    pids, sockets = {each.pid for each in watch.behind(url).roles["server"]}, tcp_sockets()
+    ends = [each for each in sockets if each.pid in pids and not each.listens and each.port != port]
+    listening = {each.port for each in sockets if each.listens} - {port}
     return (
         sorted({each.remote_port for each in ends if each.remote_port in listening}),
         sorted({each.port for each in ends if each.remote_port in listening}),

@@ -55,7 +55,6 @@ class KernelWatch:
     unread: list[Unread] = field(default_factory=list)
     threads: dict[Thread, list[Worked]] = field(default_factory=dict)
     usable: dict[int, float] = field(default_factory=dict)  # cores that a process can use at once
-    pressure: list[tuple[float, float]] = field(default_factory=list)  # (time, s in which somebody had no processor)
     busy: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of the whole machine)
     ours: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of this process)
 
@@ -65,11 +64,10 @@ class KernelWatch:
         return sum(counts) / len(counts) if counts else nan
 
     def processor(self, role: str, begin: float, end: float) -> tuple[float, float]:
-        """How near the processes of `role` are to what they can use (1: at it), and the share of the time for which a
-        thread was ready and had no processor.
+        """The processor use of `role`, as a share of what it can use, and the share of the time it waited for one.
 
-        The nearest of the processes counts, and in it all its threads together, or the busiest alone; of the shares
-        that of the thread that waited most.
+        The nearest of the processes counts, and in it all its threads together, or the busiest alone; of the waits
+        that of the thread that was ready without a processor for longest.
         """
         ran: dict[int, list[float]] = {}
         delayed = [0.0]
@@ -144,9 +142,6 @@ def watching(url: str, port: int, database_ports: Sequence[int]) -> Iterator[Ker
                     _note_threads(seen, role, process)
             seen.busy.append((clock.now(), machine.busy_seconds()))
             seen.ours.append((clock.now(), watch.cpu_seconds(myself)))
-            with suppress(OSError, ValueError):
-                some = (PROC / "pressure" / "cpu").read_text().splitlines()[0]
-                seen.pressure.append((clock.now(), int(some.rpartition("total=")[2]) / 1e6))
 
     with meanwhile(count_unread), meanwhile(look_at_threads):
         yield seen

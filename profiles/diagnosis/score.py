@@ -35,8 +35,7 @@ class Score:
         unknown = rows["verdict"] == UNKNOWN
         confident = ~good & ~unknown & (rows["confidence"] >= CONFIDENT)
         healthy = rows[rows["right"] == HEALTHY]
-        tested = rows[rows["confirms"].notna()]
-        stood = tested["confirms"] == True  # noqa: E712  a column of True, False and None
+        stood = rows["confirms"].map(lambda confirms: confirms is True)
         claims = [
             ("right", good.mean(), f"at least {RIGHT:.0%}", good.mean() >= RIGHT),
             ("unknown", unknown.mean(), f"at most {UNKNOWN_AT_MOST:.0%}", unknown.mean() <= UNKNOWN_AT_MOST),
@@ -46,7 +45,7 @@ class Score:
              rows["residual"].abs().median() <= RESIDUAL),
             ("left over of the time, most", rows["residual"].abs().max(), f"at most {RESIDUAL:.0%}",
              rows["residual"].abs().max() <= RESIDUAL),
-            ("right verdicts confirmed", stood[good].sum() / max(1, good.sum()), f"at least {CONFIRMED:.0%}",
+            ("right verdicts confirmed", stood[good].mean() if good.any() else 0.0, f"at least {CONFIRMED:.0%}",
              stood[good].sum() >= CONFIRMED * good.sum()),
             ("wrong verdicts confirmed", stood[~good].mean() if (~good).any() else 0.0, "at most 10%",
              not (~good).any() or stood[~good].mean() <= 0.1),
