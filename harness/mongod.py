@@ -264,7 +264,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
         preexec_fn=_die_with_parent,  # noqa: PLW1509  the guard has no other thread yet
     )
     try:
-        _wait_for_port(mongod, port)
+        wait_for_port(mongod, port)
         start_replica_set(f"127.0.0.1:{port}", REPLICA_SET)
     except (MongodError, ReplicaSetError) as error:
         processes.end(mongod, STOP_SECONDS)
@@ -285,7 +285,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-def _wait_for_port(mongod: subprocess.Popen[bytes], port: int) -> None:
+def wait_for_port(mongod: subprocess.Popen[bytes], port: int) -> None:
+    """Return when `mongod` accepts connections to `port`. Raises `MongodError`."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if mongod.poll() is not None:

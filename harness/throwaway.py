@@ -1,7 +1,6 @@
 """A mongod for one test or one experiment: with options of its own, in a folder of its own, and no guard."""
 
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 import psutil
 
 from harness import mongod, processes
-from harness.mongod import MongodError
-from harness.ports import accepts_connections, free_port
+from harness.mongod import REPLICA_SET
+from harness.ports import free_port
 
-START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-REPLICA_SET = "lab"
 # Lets failpoints be set: right for injected faults, never for the service.
 FAILPOINTS = ("--setParameter", "enableTestCommands=1")
 
@@ -36,14 +33,9 @@ def mongod_running(
         *(mongod.find(program), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)),
         *("--nounixsocket", "--dbpath", files, "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "64", *options),
     ]
-    log = folder / "mongod.log"
-    started = processes.start([str(word) for word in command], log)
+    started = processes.start([str(word) for word in command], folder / "mongod.log")
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not accepts_connections(port):
-            if started.process.poll() is not None or time.monotonic() > deadline:
-                raise MongodError(f"mongod does not start; see {log}")
-            time.sleep(0.02)
+        mongod.wait_for_port(started.process, port)
         yield port, _mongod(started.process)
     finally:
         processes.stop(started, STOP_SECONDS)

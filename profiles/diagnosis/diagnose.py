@@ -17,8 +17,10 @@ from profiles.diagnosis.verdict import Verdict, judge
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A verdict, the intervention that tested it (None: nothing could be changed, or was to be), and the function
-    concerned, where one is."""
+    """A verdict, the intervention that tested it, and the function concerned.
+
+    `intervention` is None if nothing could be changed, or was to be; `culprit` if no function was found.
+    """
 
     verdict: Verdict
     intervention: Intervention | None = None

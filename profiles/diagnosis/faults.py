@@ -17,6 +17,8 @@ import psutil
 from pymongo import MongoClient
 
 from harness import processes, throwaway
+from harness.mongod import REPLICA_SET
+from harness.options import from_environment
 from harness.processes import ProgramError
 from harness.replica_set import start_replica_set
 from loadtests import service
@@ -59,9 +61,9 @@ class Fault:
     inject: Callable[[Path], AbstractContextManager[Situation]]
 
 
-def _is(verdict: str, what: str) -> Callable[[Callable[[Path], Iterator[Situation]]], Fault]:
-    """Make a `Fault` of a generator function that gives the situation, for which `verdict` is right."""
-    return lambda inject: Fault(what, frozenset({verdict}), contextmanager(inject))
+def _fault(verdict: str, what: str, inject: Callable[[Path], Iterator[Situation]]) -> Fault:
+    """The fault that the generator function `inject` makes, and for which `verdict` is right."""
+    return Fault(what, frozenset({verdict}), contextmanager(inject))
 
 
 CLOSED = Load("mixed", users=16, seconds=5.0, warmup=1.0, fast=True)
@@ -72,9 +74,9 @@ WRITES = Load("writes", users=16, seconds=5.0, warmup=1.0, fast=True)
 @contextmanager
 def _mongodb(folder: Path, *options: str, **how: Any) -> Iterator[tuple[str, psutil.Process]]:
     """A MongoDB with some messages; gives its address and its process."""
-    with throwaway.mongod_running(folder, *options, **how) as (port, process):
-        start_replica_set(f"127.0.0.1:{port}", throwaway.REPLICA_SET)
-        uri = f"mongodb://127.0.0.1:{port}/?replicaSet={throwaway.REPLICA_SET}"
+    with throwaway.mongod_running(folder, *options, program=from_environment().mongod, **how) as (port, process):
+        start_replica_set(f"127.0.0.1:{port}", REPLICA_SET)
+        uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
         service.migrate(uri, DATABASE)
         with service.running(mongodb_uri=uri, database=DATABASE) as server:
             prepare(server.url, MESSAGES)
@@ -108,7 +110,7 @@ def _missing_index(folder: Path) -> Iterator[Situation]:
 
 def _failpoint(uri: str, milliseconds: int) -> None:
     """Let every operation of the service take `milliseconds` longer in MongoDB."""
-    straight = uri.replace(f"replicaSet={throwaway.REPLICA_SET}", "directConnection=true")
+    straight = uri.replace(f"replicaSet={REPLICA_SET}", "directConnection=true")
     with Client(straight) as client:
         client.admin.command(
             {
@@ -202,28 +204,34 @@ def _full_machine(folder: Path) -> Iterator[Situation]:
 
 
 FAULTS: Mapping[str, Fault] = {
-    "none": _is(rules.HEALTHY, "nothing is wrong, and the load is below the capacity")(_nothing),
-    "missing-index": _is(rules.QUERIES, "40,000 messages, and the index on seq is gone")(_missing_index),
-    "slow-mongodb": _is(rules.QUERIES, "each operation takes 40 ms longer in MongoDB (a failpoint)")(_slow_mongodb),
-    "mongod-cpu": _is(rules.DATABASE_CPU, "mongod shares a core with a program that has priority")(_mongod_without_cpu),
-    "slow-disk": _is(rules.DISK, "each write to the disk takes 20 ms longer (strace)")(_slow_disk),
-    "pool-motor": _is(rules.POOL, "one connection for all, with Motor; an operation takes 3 ms")(_pool_of_one("motor")),
-    "pool-pymongo": _is(rules.POOL, "the same with PyMongo's own driver")(_pool_of_one("pymongo")),
-    "cpu": _is(rules.SERVER_CPU, "each request burns 5 ms of processor time in the handler")(
-        _in_the_service("--burn", "5000")
+    "none": _fault(rules.HEALTHY, "nothing is wrong, and the load is below the capacity", _nothing),
+    "missing-index": _fault(rules.QUERIES, "40,000 messages, and the index on seq is gone", _missing_index),
+    "slow-mongodb": _fault(rules.QUERIES, "each operation takes 40 ms longer in MongoDB (a failpoint)", _slow_mongodb),
+    "mongod-cpu": _fault(
+        rules.DATABASE_CPU, "mongod shares a core with a program that has priority", _mongod_without_cpu
     ),
-    "blocking": _is(rules.LOOP_BLOCKED, "each request blocks the event loop for 20 ms")(
-        _in_the_service("--block", "20000")
+    "slow-disk": _fault(rules.DISK, "each write to the disk takes 20 ms longer (strace)", _slow_disk),
+    "pool-motor": _fault(
+        rules.POOL, "one connection for all, with Motor; an operation takes 3 ms", _pool_of_one("motor")
     ),
-    "json": _is(rules.SERVER_CPU, "answers are turned into JSON 200 times")(
-        _in_the_service("--json", "200", load=READS, cache="off")
+    "pool-pymongo": _fault(rules.POOL, "the same with PyMongo's own driver", _pool_of_one("pymongo")),
+    "cpu": _fault(
+        rules.SERVER_CPU, "each request burns 5 ms of processor time in the handler", _in_the_service("--burn", "5000")
     ),
-    "network": _is(rules.NETWORK, "MongoDB is 15 ms away, each way")(_slow_network),
-    "write-limit": _is(rules.RATE_LIMIT, "50 writes/s are let in, and 150/s are offered")(_write_limit),
-    "starved-generator": _is(rules.LOAD_GENERATOR, "Locust shares a core with two programs that work")(
-        _starved_generator
+    "blocking": _fault(
+        rules.LOOP_BLOCKED, "each request blocks the event loop for 20 ms", _in_the_service("--block", "20000")
     ),
-    "full-machine": _is(rules.MACHINE_FULL, "three programs for each core work beside it")(_full_machine),
+    "json": _fault(
+        rules.SERVER_CPU,
+        "answers are turned into JSON 200 times",
+        _in_the_service("--json", "200", load=READS, cache="off"),
+    ),
+    "network": _fault(rules.NETWORK, "MongoDB is 15 ms away, each way", _slow_network),
+    "write-limit": _fault(rules.RATE_LIMIT, "50 writes/s are let in, and 150/s are offered", _write_limit),
+    "starved-generator": _fault(
+        rules.LOAD_GENERATOR, "Locust shares a core with two programs that work", _starved_generator
+    ),
+    "full-machine": _fault(rules.MACHINE_FULL, "three programs for each core work beside it", _full_machine),
 }
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load
 from loadtests.targets import Running
 from profiles.diagnosis import rules
 from profiles.diagnosis.evidence import Evidence, look
+from profiles.diagnosis.rules import Test, at_least, below
 from profiles.diagnosis.verdict import Verdict
 
 PAIRS = 3
@@ -36,40 +37,19 @@ class Changeable(Protocol):
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What should become of a signal: its ratio, after ÷ before, at least or below a limit, by the whole interval."""
-
-    signal: str
-    is_: Literal["at least", "below"]
-    limit: float
-    says: str
-
-    def __call__(self, ratio: Ratio) -> bool | None:
-        """True or False if the whole interval is on one side; None if it is on both."""
-        above, under = ratio.low >= self.limit, ratio.high < self.limit
-        if not above and not under:
-            return None
-        return above if self.is_ == "at least" else under
-
-
-@dataclass(frozen=True)
 class Change:
-    """What is changed, in words, and what is expected of it."""
+    """What is changed, in words, and what is expected of the ratio of a signal, after ÷ before."""
 
     changed: str
-    expected: Expected
+    expected: Test
 
 
 HALF, CONNECTIONS, STRAIGHT, CACHE, CORES = (
     "half the load", "more connections", "the straight way to MongoDB", "a cache for reads", "all cores for Locust",
 )  # fmt: skip
-QUICKER_WITHOUT = Expected("mean_ms", "below", 0.6, "reads that do not ask MongoDB are quicker")
-SATURATED = Expected(
-    "answered_per_s", "at least", 0.7, "half as many users get nearly as many answers: something is at its limit"
-)
-SLOW_BY_ITSELF = Expected(
-    "took_ms", "at least", 0.35, "an operation takes as long with half the load: it does not wait for others"
-)
+QUICKER_WITHOUT = below("mean_ms", 0.6, "reads that do not ask MongoDB are quicker")
+SATURATED = at_least("answered_per_s", 0.7, "half as many users get nearly as many answers: something is at its limit")
+SLOW_BY_ITSELF = at_least("took_ms", 0.35, "an operation takes as long with half the load: it does not wait for others")
 # The change for each verdict. Of several the first that can be made is.
 CHANGES: Mapping[str, tuple[Change, ...]] = {
     rules.SERVER_CPU: (Change(HALF, SATURATED),),
@@ -77,37 +57,29 @@ CHANGES: Mapping[str, tuple[Change, ...]] = {
     rules.SLOTS: (Change(HALF, SATURATED),),
     rules.DATABASE_CPU: (Change(CACHE, QUICKER_WITHOUT), Change(HALF, SATURATED)),
     rules.MACHINE_FULL: (
-        Change(
-            HALF, Expected("machine_busy", "at least", 0.9, "with half the load the machine is as full: others fill it")
-        ),
+        Change(HALF, at_least("machine_busy", 0.9, "with half the load the machine is as full: others fill it")),
     ),
-    rules.DISK: (
-        Change(HALF, Expected("sync_ms", "at least", 0.5, "a write to the disk takes as long with half the load")),
-    ),
+    rules.DISK: (Change(HALF, at_least("sync_ms", 0.5, "a write to the disk takes as long with half the load")),),
     rules.QUERIES: (Change(CACHE, QUICKER_WITHOUT), Change(HALF, SLOW_BY_ITSELF)),
     rules.NETWORK: (
         Change(
-            "the straight way to MongoDB",
-            Expected("use_ms", "below", 0.5, "without the way an operation is much shorter"),
+            STRAIGHT,
+            below("use_ms", 0.5, "without the way an operation is much shorter"),
         ),
-        Change(HALF, Expected("ping_ms", "at least", 0.5, "a ping takes as long with half the load")),
+        Change(HALF, at_least("ping_ms", 0.5, "a ping takes as long with half the load")),
     ),
     rules.POOL: (
-        Change(CONNECTIONS, Expected("mean_ms", "below", 0.8, "with more connections requests are quicker")),
+        Change(CONNECTIONS, below("mean_ms", 0.8, "with more connections requests are quicker")),
         Change(HALF, SATURATED),
     ),
     rules.RATE_LIMIT: (
-        Change(
-            HALF, Expected("answered_per_s", "at least", 0.85, "half the load gets as many answers: a limit decides")
-        ),
+        Change(HALF, at_least("answered_per_s", 0.85, "half the load gets as many answers: a limit decides")),
     ),
     rules.LOAD_GENERATOR: (
-        Change(CORES, Expected("generator_late", "below", 0.5, "with all cores Locust is not late")),
-        Change(HALF, Expected("generator_late", "at least", 0.5, "Locust is as late with half the load")),
+        Change(CORES, below("generator_late", 0.5, "with all cores Locust is not late")),
+        Change(HALF, at_least("generator_late", 0.5, "Locust is as late with half the load")),
     ),
-    rules.HEALTHY: (
-        Change(HALF, Expected("mean_ms", "at least", 0.5, "with half the load requests take as long: none waits")),
-    ),
+    rules.HEALTHY: (Change(HALF, at_least("mean_ms", 0.5, "with half the load requests take as long: none waits")),),
 }
 
 
@@ -223,6 +195,14 @@ def half(load: Load) -> Load:
     return replace(load, users=max(1, load.users // 2), rate=load.rate / 2 if load.rate else None)
 
 
+def confirms(expected: Test, ratio: Ratio) -> bool | None:
+    """Whether a ratio is as expected: True or False if its whole interval is on one side of the limit, else None."""
+    above, under = ratio.low >= expected.limit, ratio.high < expected.limit
+    if not above and not under:
+        return None
+    return above if expected.is_ == "at least" else under
+
+
 def _judged(change: Change, before: Sequence[Evidence], after: Sequence[Evidence]) -> Intervention:
     signal = change.expected.signal
     pairs = [
@@ -233,8 +213,6 @@ def _judged(change: Change, before: Sequence[Evidence], after: Sequence[Evidence
     if len(pairs) < 2:
         return Intervention(change.changed, signal, float("nan"), float("nan"), None, None, "too little was seen")
     firsts, seconds = [one for one, _ in pairs], [other for _, other in pairs]
-    ratio = paired_ratio(firsts, seconds)
-    return Intervention(
-        change.changed, signal, sum(firsts) / len(pairs), sum(seconds) / len(pairs), ratio, change.expected(ratio),
-        change.expected.says,
-    )  # fmt: skip
+    ratio, expected = paired_ratio(firsts, seconds), change.expected
+    means = sum(firsts) / len(pairs), sum(seconds) / len(pairs)
+    return Intervention(change.changed, signal, *means, ratio, confirms(expected, ratio), expected.says)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from harness.mongod import REPLICA_SET
 from harness.replica_set import NOT_YET_INITIALIZED, start_replica_set
-from harness.throwaway import FAILPOINTS, REPLICA_SET, mongod_running
+from harness.throwaway import FAILPOINTS, mongod_running
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load
 from loadtests.targets import Elsewhere
 from profiles.diagnosis import interventions, rules
-from profiles.diagnosis.interventions import CHANGES, Expected, half
+from profiles.diagnosis.interventions import CHANGES, confirms, half
 
 URI = "mongodb://127.0.0.1:27017/?replicaSet=lab&maxPoolSize=1"
-EXPECTED = Expected("mean_ms", "below", 0.8, "requests are quicker")
+EXPECTED = rules.below("mean_ms", 0.8, "requests are quicker")
 
 
 @dataclass
@@ -35,15 +35,15 @@ def made(name: str, service: Service | None, load: Load | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "confirms"),
+    ("ratio", "outcome"),
     [
         (Ratio(0.5, 0.4, 0.6, 3, 0.1), True),
         (Ratio(0.7, 0.5, 0.95, 3, 0.1), None),
         (Ratio(1.0, 0.9, 1.1, 3, 0.1), False),
     ],
 )
-def test_it_confirms_only_by_the_whole_interval(ratio: Ratio, confirms: bool | None) -> None:
-    assert EXPECTED(ratio) is confirms
+def test_it_confirms_only_by_the_whole_interval(ratio: Ratio, outcome: bool | None) -> None:
+    assert confirms(EXPECTED, ratio) is outcome
 
 
 def test_half_the_load_is_half_the_users_and_half_the_rate() -> None:
