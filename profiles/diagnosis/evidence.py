@@ -80,7 +80,7 @@ SIGNALS: Mapping[str, Kind] = {
     "server_cpu": Kind(
         "of what it can use",
         "of its busiest process: all threads, or the busiest one",
-        "/proc/PID/task/*/schedstat",
+        "the process's clock, /proc/PID/task/*/schedstat",
         "native code that releases Python's lock",
     ),
     "server_delayed": Kind(
@@ -93,7 +93,7 @@ SIGNALS: Mapping[str, Kind] = {
         "threads",
         "did a tenth or more of the work of its busiest process",
         "/proc/PID/task/*/schedstat",
-        "threads that live shortly",
+        "threads of which each does less",
     ),
     "lag_ms": Kind("ms", "how late the event loop ran a timer, mean", "/metrics", "a processor that others hold"),
     "unread_ms": Kind(
@@ -105,7 +105,7 @@ SIGNALS: Mapping[str, Kind] = {
     "mongod_cpu": Kind(
         "of what it can use",
         "processor time of MongoDB",
-        "/proc/PID/task/*/schedstat",
+        "the process's clock, /proc/PID/task/*/schedstat",
         "work for others: see others_inside",
     ),
     "mongod_delayed": Kind(
@@ -141,11 +141,16 @@ SIGNALS: Mapping[str, Kind] = {
     "sync_ms": Kind(
         "ms", "to write the journal to the disk once, mean", "serverStatus, wiredTiger.log", "a write-back cache"
     ),
-    "ping_ms": Kind("ms", "a ping of ours to MongoDB, on the service's way, median", "hello", "a busy machine"),
+    "ping_ms": Kind(
+        "ms",
+        "a ping of ours to MongoDB, on the service's way, lower quartile",
+        "ping",
+        "a way that is slow now and then",
+    ),
     "distance_ms": Kind(
         "ms",
         "that ping, less one straight to MongoDB",
-        "hello",
+        "ping",
         "not seen where the ways are the same",
     ),
     "pool_ms": Kind(

@@ -22,7 +22,7 @@ QUEUE_SHARE = 0.1  # of the time at most goes into looking
 THREADS_SECONDS = 0.25
 FIND_SECONDS = 1.0
 CGROUPS = Path("/sys/fs/cgroup")
-Thread = tuple[str, int, int]  # role, process, thread
+Process = tuple[str, int]  # role, pid
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,48 @@ class Unread:
 
 
 @dataclass(frozen=True)
-class Worked:
-    """How long a thread had a processor so far, and how long it was ready and had none (s)."""
+class Look:
+    """A process at `time`: the processor time that it has used so far (s), and its threads that live, by their ids.
+
+    Of each thread: how long it had a processor so far, and how long it was ready and had none (s).
+    """
 
     time: float
-    ran: float
-    delayed: float
+    used: float
+    threads: Mapping[int, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What a process did, for each second: processors that it used, and of its threads what each used and waited for.
+
+    Threads that ended meanwhile, as where each connection has its own, are in `used` and not in `ran`.
+    """
+
+    used: float
+    ran: tuple[float, ...]
+    delayed: tuple[float, ...]
+
+    @classmethod
+    def between(cls, looks: Sequence[Look]) -> "Worked":
+        """From the first of two or more looks to the last."""
+        took = looks[-1].time - looks[0].time
+        first: dict[int, tuple[float, float]] = {}
+        last: dict[int, tuple[float, float]] = {}
+        for look in looks:
+            first = {**look.threads, **first}
+            last |= look.threads
+        ran = tuple((last[each][0] - first[each][0]) / took for each in last)
+        delayed = tuple((last[each][1] - first[each][1]) / took for each in last)
+        return cls(max(sum(ran), (looks[-1].used - looks[0].used) / took), ran, delayed)
+
+    @property
+    def working_threads(self) -> float:
+        """How many threads did a tenth or more of the work. Those that ended count as one for each tenth."""
+        tenth = 0.1 * self.used
+        if not tenth:
+            return 0.0
+        return float(sum(each >= tenth for each in self.ran)) + (self.used - sum(self.ran)) // tenth
 
 
 @dataclass
@@ -53,7 +89,7 @@ class KernelWatch:
     """What was noted, to be asked for a stretch of time. NaN where the kernel does not tell."""
 
     unread: list[Unread] = field(default_factory=list)
-    threads: dict[Thread, list[Worked]] = field(default_factory=dict)
+    looks: dict[Process, list[Look]] = field(default_factory=dict)
     usable: dict[int, float] = field(default_factory=dict)  # cores that a process can use at once
     busy: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of the whole machine)
     ours: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of this process)
@@ -66,30 +102,25 @@ class KernelWatch:
     def processor(self, role: str, begin: float, end: float) -> tuple[float, float]:
         """The processor use of `role`, as a share of what it can use, and the share of the time it waited for one.
 
-        The nearest of the processes counts, and in it all its threads together, or the busiest alone; of the waits
-        that of the thread that was ready without a processor for longest.
+        The process that is nearest to its limit counts, and in it all its threads together, or the busiest alone; of
+        the waits that of the thread that was ready without a processor for longest.
         """
-        ran: dict[int, list[float]] = {}
-        delayed = [0.0]
-        for (of, pid, _), samples in self.threads.items():
-            seen = [each for each in samples if begin <= each.time <= end]
-            if of == role and len(seen) > 1:
-                took = seen[-1].time - seen[0].time
-                ran.setdefault(pid, []).append((seen[-1].ran - seen[0].ran) / took)
-                delayed.append((seen[-1].delayed - seen[0].delayed) / took)
-        if not ran:
+        worked = self._worked(role, begin, end)
+        if not worked:
             return nan, nan
-        return max(max([*each, sum(each) / self.usable.get(pid, 1.0)]) for pid, each in ran.items()), max(delayed)
+        used = max(max([each.used / self.usable.get(pid, 1.0), *each.ran]) for pid, each in worked.items())
+        return used, max(max(each.delayed, default=0.0) for each in worked.values())
 
     def working_threads(self, role: str, begin: float, end: float) -> float:
         """How many threads of the busiest process of `role` did a tenth or more of its work; NaN if none was seen."""
-        ran: dict[int, list[float]] = {}
-        for (of, pid, _), samples in self.threads.items():
-            seen = [each.ran for each in samples if begin <= each.time <= end]
-            if of == role and len(seen) > 1:
-                ran.setdefault(pid, []).append(seen[-1] - seen[0])
-        most = max(ran.values(), key=sum, default=[])
-        return float(sum(each >= 0.1 * sum(most) > 0 for each in most)) if most else nan
+        worked = self._worked(role, begin, end)
+        return max(worked.values(), key=lambda each: each.used).working_threads if worked else nan
+
+    def _worked(self, role: str, begin: float, end: float) -> dict[int, Worked]:
+        """What each process of `role` did, by its pid."""
+        seen = {pid: [each for each in looks if begin <= each.time <= end]
+                for (of, pid), looks in self.looks.items() if of == role}  # fmt: skip
+        return {pid: Worked.between(looks) for pid, looks in seen.items() if len(looks) > 1}
 
     def grown(self, samples: Sequence[tuple[float, float]], begin: float, end: float) -> float:
         """By how much a counter grew for each second; NaN if it was not seen."""
@@ -139,7 +170,7 @@ def watching(url: str, port: int, database_ports: Sequence[int]) -> Iterator[Ker
                 looked, roles = clock.now(), _roles(url, database_ports)
             for role, processes in roles.items():
                 for process in processes:
-                    _note_threads(seen, role, process)
+                    _note(seen, role, process)
             seen.busy.append((clock.now(), machine.busy_seconds()))
             seen.ours.append((clock.now(), watch.cpu_seconds(myself)))
 
@@ -157,15 +188,16 @@ def _roles(url: str, database_ports: Sequence[int]) -> dict[str, list[psutil.Pro
     return found
 
 
-def _note_threads(seen: KernelWatch, role: str, process: psutil.Process) -> None:
+def _note(seen: KernelWatch, role: str, process: psutil.Process) -> None:
     with suppress(psutil.Error, OSError):
         if process.pid not in seen.usable:
             seen.usable[process.pid] = usable_cores(process)
+        used, threads = watch.cpu_seconds(process), {}
         for task in (PROC / str(process.pid) / "task").iterdir():
             with suppress(OSError):  # the thread has ended
                 ran, delayed, _ = (task / "schedstat").read_text().split()
-                samples = seen.threads.setdefault((role, process.pid, int(task.name)), [])
-                samples.append(Worked(clock.now(), int(ran) / 1e9, int(delayed) / 1e9))
+                threads[int(task.name)] = (int(ran) / 1e9, int(delayed) / 1e9)
+        seen.looks.setdefault((role, process.pid), []).append(Look(clock.now(), used, threads))
 
 
 def usable_cores(process: psutil.Process) -> float:

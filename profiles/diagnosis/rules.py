@@ -205,7 +205,10 @@ RULES: tuple[Rule, ...] = (
             IDLE,
             MONGOD_IDLE,
         ),
-        unless=(at_least("mongod_delayed", 0.5, "MongoDB does not get the processor"),),
+        unless=(
+            at_least("mongod_delayed", 0.5, "MongoDB does not get the processor"),
+            at_least("machine_busy", 0.95, "all cores are at work, and a ping waits for one"),
+        ),
         explains=frozenset({POOL, SLOTS}),
         next="bring service and MongoDB nearer, or go there less often: a cache, fewer operations for each request",
     ),

@@ -10,6 +10,7 @@ import pytest
 from profiles.diagnosis import rules
 from profiles.diagnosis.budget import PARTS, budget
 from profiles.diagnosis.evidence import SHARES, SIGNALS, Evidence
+from profiles.diagnosis.mongodb_watch import Counters, MongodbWatch
 from profiles.diagnosis.verdict import COMBINED, judge
 
 # A request of 10 ms on a service that has time to spare.
@@ -87,6 +88,8 @@ CASES: list[tuple[str, Evidence]] = [
     (rules.POOL, seen({"driver's threads": 30.0, "waiting for a connection": 30.0}, pool_ms=30.0)),
     # MongoDB answers quickly, by its own clock, and a ping takes long: not the database.
     (rules.NETWORK, seen({"network or commit": 40.0}, ping_ms=30.0, distance_ms=29.5, use_ms=31.0)),
+    # On a full machine a ping waits for a core, not for the network.
+    (rules.UNKNOWN, seen({"network or commit": 40.0}, ping_ms=9.0, use_ms=12.0, machine_busy=0.99, answered_share=nan)),
     # MongoDB holds operations before it begins to count: its clock says little, and a ping is quick.
     (rules.QUERIES, seen({"network or commit": 40.0}, use_ms=22.0)),
     (rules.UNKNOWN, seen(answered_share=nan)),
@@ -102,6 +105,14 @@ def test_the_verdict(verdict: str, evidence: Evidence) -> None:
     found = judge(evidence)
     assert found.verdict == verdict
     assert found.why
+
+
+def test_a_ping_is_as_long_as_the_way_not_as_the_machine_is_busy() -> None:
+    """Half of the pings waited for a core; those that did not tell how far away MongoDB is."""
+    pings = [0.4, 0.5, 0.6, 7.0, 9.0, 0.4, 12.0, 8.0]
+    watch = MongodbWatch([Counters(float(n), *[0.0] * 7, ping, 0.3) for n, ping in enumerate(pings)])
+    assert watch.ping_ms(0.0, 8.0) < 1.0
+    assert watch.ping_ms(0.0, 8.0, "direct_ms") == 0.3
 
 
 def test_numbers_of_numpy_are_judged_as_any_other() -> None:
