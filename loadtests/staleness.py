@@ -18,7 +18,7 @@ from loadtests import charts, service
 
 Variants = Mapping[str, Mapping[str, Any]]
 
-MESSAGES = 16
+MESSAGES = 12
 GIVE_UP_SECONDS = 10.0
 TIMEOUT = 10.0
 

@@ -104,7 +104,12 @@ class Profiles:
         return table.set_index("function")
 
     def waiting(self) -> pd.DataFrame:
-        """How many threads waited at a time, mean; a row for each reason, a column for each variant."""
+        """How many threads waited at a time, mean; a row for each reason, a column for each variant.
+
+        Raises `ProfilerError` if that was not recorded.
+        """
+        if self.waits.empty:
+            raise ProfilerError("what the threads waited for was not recorded: call profile(with_waits=True)")
         table = self.waits.pivot_table("threads", "reason", "variant", fill_value=0.0)
         return table.reindex(index=[name for name, _ in stacks.WAITS], columns=list(self.variants)).fillna(0.0)
 
@@ -125,15 +130,21 @@ def _what(change: Difference, before: float, after: float) -> str:
 
 
 def profile(
-    variants: Variants, load: Load, rounds: int = 3, messages: int = 200, folder: Path | None = None
+    variants: Variants,
+    load: Load,
+    rounds: int = 3,
+    messages: int = 200,
+    folder: Path | None = None,
+    *,
+    with_waits: bool = True,
 ) -> Profiles:
     """Record servers with each of the settings in `variants` under `load`, in turns.
 
     Raises `ProfilerError`; also for variants of several workers, because a recording is of one process.
 
     In each round every variant runs three times: as it is, to see what recording costs, with a recording
-    of what Python does, and, in the first round only, with one of what the threads wait for. A
-    recording in which py-spy fell behind is biased, and left out.
+    of what Python does, and, in the first round only and unless `with_waits` is false, with one of what
+    the threads wait for. A recording in which py-spy fell behind is biased, and left out.
     """
     if many := [name for name, each in variants.items() if isinstance(each, Mapping) and each.get("workers", 1) != 1]:
         raise ProfilerError(f"a recording is of one process: profile {', '.join(many)} with workers=1")
@@ -148,7 +159,7 @@ def profile(
                     plain = run(load, running[name].url, folder / f"{number:02d} {name}, plain", title=f"{name}, plain")
                     profile_run(running[name], load, recorded, title=f"profile of {name}")
                     folders[number, name] = recorded
-                    if number == 1:
+                    if number == 1 and with_waits:
                         waiting = folder / f"{number:02d} {name}, waiting"
                         profile_run(running[name], load, waiting, title=f"waits of {name}", waiting=True)
                         tables["waits"].append(waits(waiting).assign(round=number, variant=name))
@@ -160,7 +171,7 @@ def profile(
                         void.append(str(error))
     if not tables["breakdown"]:
         raise Behind(f"no recording can be trusted: {void[0]}")
-    joined = {name: pd.concat(each, ignore_index=True) for name, each in tables.items()}
+    joined = {name: pd.concat(each, ignore_index=True) if each else pd.DataFrame() for name, each in tables.items()}
     return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
 
 

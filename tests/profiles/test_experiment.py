@@ -173,6 +173,11 @@ def test_the_table_is_the_mean_of_the_rounds_in_a_fixed_order_without_waiting() 
     }
 
 
+def test_waits_that_were_not_recorded_are_not_shown_as_none() -> None:
+    with pytest.raises(ProfilerError, match="with_waits=True"):
+        TWO_ROUNDS.waiting()
+
+
 def test_the_shares_are_the_mean_of_the_rounds() -> None:
     shares = TWO_ROUNDS.shares()
     assert list(shares.index) == ["Python", SYSTEM, WAITING]
