@@ -1,6 +1,6 @@
 """Search the capacity of a service: the highest offered rate at which it holds a service level objective (SLO)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, nan
 from pathlib import Path
@@ -22,6 +22,7 @@ STEP = 1.08
 FIRST_SHARE, FIRST_RATE = 0.87, 100.0
 # The most by which the search goes further at once.
 MOST_AT_ONCE = 4.0
+ROUNDING = 1 + 1e-9  # a gap of just one step is not halved because of the last digit of a root
 USERS = 64
 
 
@@ -105,32 +106,40 @@ def capacity(
 
     `load` may be the name of a scenario: then 64 fast users, 4 s a run. The search begins at the rate of `load`;
     without one, at FIRST_SHARE of what its users achieve when each sends its next request when it has its answer. From
-    there it goes up, or down, by `step` (1.08: 8 %), and by more each time, until it has seen a rate that
+    there it goes up, or down, by `step` (1.08: 8 %), twice, and then by more each time, until it has seen a rate that
     held and one that did not; then it halves the gap until that is `step`. Then the highest rate that held is run
-    again; should it fail now, the next lower one is, and the search goes on below if none is left. A run in which
-    Locust was the limit is made again with twice as many processes, as long as there are cores for them and `load` has
-    no options for Locust itself; if it still is, or the machine is full, the run tells nothing about the service, and
-    ends the search upwards. `settings` and `pid` as for `run`.
+    again; should it fail now, the next lower one is, and the search goes on below in the same way if none is left. A
+    run in which Locust was the limit is made again with twice as many processes, as long as there are cores for them
+    and `load` has no options for Locust itself; if it still is, or the machine is full, the run tells nothing about the
+    service, and ends the search upwards. `settings` and `pid` as for `run`.
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
     slo = slo or Slo()
     tried = _Trials(load, url, slo, folder or new_folder(f"capacity-{load.title}"), settings, pid)
     rows = tried.rows
-    low, high, rate, further = 0.0, inf, min(load.rate or tried.first_rate(), highest), step
+    low, high, rate = 0.0, inf, min(load.rate or tried.first_rate(), highest)
+    strides = _strides(step)
     while not low and rate >= LOWEST_RATE:
-        while rate >= LOWEST_RATE and low < highest and high > low * step:
+        while rate >= LOWEST_RATE and low < highest and high > low * step * ROUNDING:
             low, high = (rate, high) if tried.holds(rate) else (low, rate)
             if low and isfinite(high):
                 rate = (low * high) ** 0.5
             else:
-                rate = min(low * further, highest) if low else high / further
-                further = min(further**2, MOST_AT_ONCE)
+                rate = min(low * next(strides), highest) if low else high / next(strides)
         while low and not tried.holds(low):
             high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
-        rate = high / 2
+        rate = high / next(strides)
     broke = [row for row in rows if row["rate"] == high and not row["held"]]
     limit = broke[-1]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
     return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
+
+
+def _strides(step: float) -> Iterator[float]:
+    """By what the search goes further: twice by `step`, because the first guess is a good one, and then by more."""
+    yield step
+    while True:
+        yield step
+        step = min(step**2, MOST_AT_ONCE)
 
 
 class _Trials:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadtests import capacity as module
-from loadtests.capacity import STEP, Capacity, Slo, capacities, capacity, ladder
+from loadtests.capacity import ROUNDING, STEP, Capacity, Slo, capacities, capacity, ladder
 from loadtests.ingest import Run
 from loadtests.run import Load
 
@@ -106,8 +106,38 @@ def test_a_rate_that_holds_once_but_not_again_is_not_the_capacity(
 def test_where_nothing_held_twice_the_search_goes_on_below(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = search(monkeypatch, tmp_path, lambda run, rate: {"p95_ms": 20.0 if rate <= 40 or run == 1 else 900.0})
     assert found.runs["rate"].iloc[0] == 100
-    assert found.low <= 40 < found.high <= found.low * STEP
+    assert found.low <= 40 < found.high <= found.low * STEP * ROUNDING
     assert (found.runs["rate"] == found.low).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("true", "first", "offered"),
+    [
+        # The guess was too high, by two steps: a third of the rates lie between.
+        (240.0, 366.0, [366, 293, 234, 234]),
+        # It was right. The gap is one step, whatever the last digit of a quotient is.
+        (234.4, 293.0, [293, 234, 234]),
+        (300.0, 300.0, [300, 375, 300]),
+        # It was too low by far.
+        (950.0, 100.0, [100, 125, 156, 244, 596, 2384, 1192, 843, 1002, 843]),
+    ],
+)
+def test_a_good_guess_needs_few_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, true: float, first: float, offered: list[int]
+) -> None:
+    found = search(
+        monkeypatch, tmp_path, lambda _, rate: {"p95_ms": 20.0 if rate <= true else 900.0}, first=first, step=1.25
+    )
+    assert found.runs["rate"].round().astype(int).tolist() == offered
+
+
+def test_a_guess_that_holds_only_once_costs_two_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was a little too much is followed by a little less, not by half."""
+    found = search(
+        monkeypatch, tmp_path, lambda run, rate: {"p95_ms": 20.0 if rate <= 900 or run == 1 else 900.0}, first=1000.0,
+        step=1.25,
+    )  # fmt: skip
+    assert found.runs["rate"].round().astype(int).tolist() == [1000, 1250, 1000, 800, 800]
 
 
 def test_the_search_ends_where_nothing_ever_holds_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -177,10 +207,10 @@ def test_the_search_ends_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("true", "step", "rates"),
     [
-        (9000.0, 2.0, [100, 200, 800, 3200, 12800, 6400, 6400]),
-        (3.0, 2.0, [100, 50, 12.5, 3.125, 1.5625, 1.5625]),
+        (9000.0, 2.0, [100, 200, 400, 1600, 6400, 25600, 12800, 6400]),
+        (3.0, 2.0, [100, 50, 25, 6.25, 1.5625, 3.125, 1.5625]),
         (120.0, 1.25, [100, 125, 100]),
-        (1e6, 1.25, [100, 125, 195.3125, 476.837158203125]),
+        (1e6, 1.25, [100, 125, 156.25, 244.140625]),
     ],
 )
 def test_the_search_goes_further_each_time_until_it_has_seen_both(
