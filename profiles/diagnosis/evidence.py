@@ -85,7 +85,7 @@ SIGNALS: Mapping[str, Kind] = {
     ),
     "server_delayed": Kind(
         "of the time",
-        "a thread of it was ready and had no processor, the longest",
+        "a thread of it was ready and had no processor, the longest; or it was stopped",
         "/proc/PID/task/*/schedstat",
         "a hypervisor that takes the processor away unseen",
     ),
@@ -110,7 +110,7 @@ SIGNALS: Mapping[str, Kind] = {
     ),
     "mongod_delayed": Kind(
         "of the time",
-        "a thread of it was ready and had no processor, the longest",
+        "a thread of it was ready and had no processor, the longest; or it was stopped",
         "/proc/PID/task/*/schedstat",
         "as above",
     ),
@@ -118,7 +118,7 @@ SIGNALS: Mapping[str, Kind] = {
         "ms",
         "an operation of the service in MongoDB, by its own clock, mean",
         "top",
-        "time in the queue before MongoDB read it",
+        "count_documents and getMore, which it leaves out; the queue before it",
     ),
     "examined": Kind(
         "documents",
@@ -170,6 +170,7 @@ SHARES: Mapping[str, tuple[str, ...]] = {
     "pool_share": ("waiting for a connection", "driver's threads"),
     "network_share": ("network or commit",),
     "mongodb_share": ("in MongoDB", "unread by MongoDB"),
+    "unread_by_mongodb": ("unread by MongoDB",),
     "database_share": ("in MongoDB", "unread by MongoDB", "network or commit", "unread from MongoDB"),
     "way_back_share": ("answer unread",),
 }

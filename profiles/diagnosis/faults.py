@@ -7,9 +7,11 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from harness.mongod import REPLICA_SET
 from harness.options import from_environment
 from harness.processes import ProgramError
 from harness.replica_set import start_replica_set
+from harness.threads import meanwhile
 from loadtests import service
 from loadtests.lab_scenarios import prepare
 from loadtests.run import Load
@@ -32,6 +35,7 @@ DATABASE = "diagnosis"
 PLAIN: Mapping[str, Any] = {"cache": "off", "writes": "single"}
 MESSAGES = 40
 START_SECONDS = 20.0
+STOP_SECONDS = 0.04
 LOW_PRIORITY = 8  # a nice value: a sixth of what others get
 OPERATIONS = ["find", "insert", "findAndModify", "aggregate", "update"]
 
@@ -142,6 +146,20 @@ def _mongod_without_cpu(folder: Path) -> Iterator[Situation]:
         yield Situation(READS, _settings(uri, **PLAIN))
 
 
+def _stopped_mongod(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, mongod), meanwhile(partial(_stop_in_turns, mongod)):
+        yield Situation(READS, _settings(uri, **PLAIN))
+
+
+def _stop_in_turns(process: psutil.Process, ended: threading.Event) -> None:
+    with suppress(psutil.NoSuchProcess):
+        while not ended.is_set():
+            process.suspend()
+            ended.wait(STOP_SECONDS)
+            process.resume()
+            ended.wait(STOP_SECONDS)
+
+
 def _slow_disk(folder: Path) -> Iterator[Situation]:
     strace = shutil.which("strace")
     if strace is None:
@@ -209,6 +227,9 @@ FAULTS: Mapping[str, Fault] = {
     "slow-mongodb": _fault(rules.QUERIES, "each operation takes 40 ms longer in MongoDB (a failpoint)", _slow_mongodb),
     "mongod-cpu": _fault(
         rules.DATABASE_CPU, "mongod shares a core with a program that has priority", _mongod_without_cpu
+    ),
+    "mongod-stopped": _fault(
+        rules.DATABASE_CPU, "mongod is stopped half of the time (SIGSTOP, in turns of 40 ms)", _stopped_mongod
     ),
     "slow-disk": _fault(rules.DISK, "each write to the disk takes 20 ms longer (strace)", _slow_disk),
     "pool-motor": _fault(

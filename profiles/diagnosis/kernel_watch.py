@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import nan
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from profiles.kernel import PROC, is_python
 QUEUE_SECONDS = (0.005, 0.015)
 QUEUE_SHARE = 0.1  # of the time at most goes into looking
 THREADS_SECONDS = 0.25
+STATE_SECONDS = (0.03, 0.07)  # at random too: who is stopped in turns may be so in step
 FIND_SECONDS = 1.0
 CGROUPS = Path("/sys/fs/cgroup")
 Process = tuple[str, int]  # role, pid
@@ -90,6 +92,7 @@ class KernelWatch:
 
     unread: list[Unread] = field(default_factory=list)
     looks: dict[Process, list[Look]] = field(default_factory=dict)
+    stopped: dict[Process, list[tuple[float, bool]]] = field(default_factory=dict)  # (time, by SIGSTOP or a debugger)
     usable: dict[int, float] = field(default_factory=dict)  # cores that a process can use at once
     busy: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of the whole machine)
     ours: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of this process)
@@ -100,16 +103,19 @@ class KernelWatch:
         return sum(counts) / len(counts) if counts else nan
 
     def processor(self, role: str, begin: float, end: float) -> tuple[float, float]:
-        """The processor use of `role`, as a share of what it can use, and the share of the time it waited for one.
+        """The processor use of `role`, as a share of what it can use, and the share of the time it was kept from one.
 
-        The process that is nearest to its limit counts, and in it all its threads together, or the busiest alone; of
-        the waits that of the thread that was ready without a processor for longest.
+        The process that is nearest to its limit counts, and in it all its threads together, or the busiest alone. What
+        keeps it is that other programs run, which the kernel counts for each thread (here the most), or a signal.
         """
         worked = self._worked(role, begin, end)
         if not worked:
             return nan, nan
         used = max(max([each.used / self.usable.get(pid, 1.0), *each.ran]) for pid, each in worked.items())
-        return used, max(max(each.delayed, default=0.0) for each in worked.values())
+        kept = max(
+            max(each.delayed, default=0.0) + self._stopped(role, pid, begin, end) for pid, each in worked.items()
+        )
+        return used, min(1.0, kept)
 
     def working_threads(self, role: str, begin: float, end: float) -> float:
         """How many threads of the busiest process of `role` did a tenth or more of its work; NaN if none was seen."""
@@ -121,6 +127,11 @@ class KernelWatch:
         seen = {pid: [each for each in looks if begin <= each.time <= end]
                 for (of, pid), looks in self.looks.items() if of == role}  # fmt: skip
         return {pid: Worked.between(looks) for pid, looks in seen.items() if len(looks) > 1}
+
+    def _stopped(self, role: str, pid: int, begin: float, end: float) -> float:
+        """The share of the time in which a process was stopped."""
+        seen = [stopped for time, stopped in self.stopped.get((role, pid), ()) if begin <= time <= end]
+        return sum(seen) / len(seen) if seen else 0.0
 
     def grown(self, samples: Sequence[tuple[float, float]], begin: float, end: float) -> float:
         """By how much a counter grew for each second; NaN if it was not seen."""
@@ -135,47 +146,57 @@ def watching(url: str, port: int, database_ports: Sequence[int]) -> Iterator[Ker
     `port` is the server's; `database_ports` are those to which it connects, and where its database listens.
     """
     seen = KernelWatch()
-
-    def count_unread(ended: threading.Event) -> None:
-        try:
-            kernel = sockets.UnreadBytes()
-        except OSError:  # not on this system
-            return
-        known: list[sockets.Connection] = []
-        looked = -FIND_SECONDS
-        with closing(kernel):
-            took = 0.0
-            while not ended.wait(max(took / QUEUE_SHARE, random.uniform(*QUEUE_SECONDS))):
-                if clock.now() - looked >= FIND_SECONDS:
-                    looked, known = clock.now(), sockets.connections({port, *database_ports})
-                began = time.perf_counter()
-                held = kernel.of(known)
-                took = time.perf_counter() - began
-                seen.unread.append(
-                    Unread(
-                        clock.now(),
-                        requests=sum(each.port == port for each in held),
-                        answers=sum(each.remote_port == port for each in held),
-                        operations=sum(each.port in database_ports for each in held),
-                        replies=sum(each.remote_port in database_ports for each in held),
-                    )
-                )
-
-    def look_at_threads(ended: threading.Event) -> None:
-        roles: Mapping[str, list[psutil.Process]] = {}
-        looked = -FIND_SECONDS
-        myself = psutil.Process()
-        while not ended.wait(THREADS_SECONDS):
-            if clock.now() - looked >= FIND_SECONDS:
-                looked, roles = clock.now(), _roles(url, database_ports)
-            for role, processes in roles.items():
-                for process in processes:
-                    _note(seen, role, process)
-            seen.busy.append((clock.now(), machine.busy_seconds()))
-            seen.ours.append((clock.now(), watch.cpu_seconds(myself)))
-
-    with meanwhile(count_unread), meanwhile(look_at_threads):
+    unread = partial(_keep_counting_unread, seen, port, database_ports)
+    looks = partial(_keep_looking, seen, url, database_ports)
+    with meanwhile(unread), meanwhile(looks):
         yield seen
+
+
+def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence[int], ended: threading.Event) -> None:
+    """Note how many connections hold unread bytes, until `ended`."""
+    try:
+        kernel = sockets.UnreadBytes()
+    except OSError:  # not on this system
+        return
+    known: list[sockets.Connection] = []
+    looked = -FIND_SECONDS
+    with closing(kernel):
+        took = 0.0
+        while not ended.wait(max(took / QUEUE_SHARE, random.uniform(*QUEUE_SECONDS))):
+            if clock.now() - looked >= FIND_SECONDS:
+                looked, known = clock.now(), sockets.connections({port, *database_ports})
+            began = time.perf_counter()
+            held = kernel.of(known)
+            took = time.perf_counter() - began
+            seen.unread.append(
+                Unread(
+                    clock.now(),
+                    requests=sum(each.port == port for each in held),
+                    answers=sum(each.remote_port == port for each in held),
+                    operations=sum(each.port in database_ports for each in held),
+                    replies=sum(each.remote_port in database_ports for each in held),
+                )
+            )
+
+
+def _keep_looking(seen: KernelWatch, url: str, database_ports: Sequence[int], ended: threading.Event) -> None:
+    """Note what the processes do and whether they are stopped, and how busy the machine is, until `ended`."""
+    found: list[tuple[str, psutil.Process]] = []
+    looked = noted = -FIND_SECONDS
+    myself = psutil.Process()
+    while not ended.wait(random.uniform(*STATE_SECONDS)):
+        if clock.now() - looked >= FIND_SECONDS:
+            looked = clock.now()
+            found = [(role, each) for role, processes in _roles(url, database_ports).items() for each in processes]
+        for role, process in found:
+            _note_state(seen, role, process)
+        if clock.now() - noted < THREADS_SECONDS:
+            continue
+        noted = clock.now()
+        for role, process in found:
+            _note_work(seen, role, process)
+        seen.busy.append((clock.now(), machine.busy_seconds()))
+        seen.ours.append((clock.now(), watch.cpu_seconds(myself)))
 
 
 def _roles(url: str, database_ports: Sequence[int]) -> dict[str, list[psutil.Process]]:
@@ -188,7 +209,13 @@ def _roles(url: str, database_ports: Sequence[int]) -> dict[str, list[psutil.Pro
     return found
 
 
-def _note(seen: KernelWatch, role: str, process: psutil.Process) -> None:
+def _note_state(seen: KernelWatch, role: str, process: psutil.Process) -> None:
+    with suppress(psutil.Error):
+        is_stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        seen.stopped.setdefault((role, process.pid), []).append((clock.now(), is_stopped))
+
+
+def _note_work(seen: KernelWatch, role: str, process: psutil.Process) -> None:
     with suppress(psutil.Error, OSError):
         if process.pid not in seen.usable:
             seen.usable[process.pid] = usable_cores(process)

@@ -97,6 +97,8 @@ IN_MONGODB = at_least("mongodb_share", 0.4, "much of a request's time is spent i
 NOT_IN_MONGODB = below("mongodb_share", 0.4, "little of a request's time is spent in MongoDB")
 LOOP_FREE = below("loop_ms", 8.0, "the server's loop is free")
 PROFILE_IT = "profile it (python -m profiles record), and make the first function cheaper; or add workers (--workers)"
+NOT_FULL = below("machine_busy", 0.93, "there is a core with time to spare")
+KEEPERS = "who shares its cores (taskset -p), its priority (ps -o ni), its cgroup (cpu.max), who stops it (cpulimit)"
 GIVE_INDEX = "look at the plan of this operation (explain), and give it an index"
 NOTHING_REFUSED = below("refused_share", 0.05, "next to nothing is refused")
 
@@ -137,6 +139,20 @@ RULES: tuple[Rule, ...] = (
         next="stop what else runs here, or measure on another machine",
     ),
     Rule(
+        MACHINE_FULL,
+        needs=(
+            at_least("machine_busy", 0.93, "all cores are at work"),
+            at_least("others_inside", 0.5, "and MongoDB works for other databases"),
+            below("mongodb_share", 0.4, "which takes the processor from everybody, more than it delays our operations"),
+        ),
+        expects=(
+            at_least("server_delayed", 0.1, "the server is ready to work and has no processor"),
+            at_least("mongod_delayed", 0.1, "so is MongoDB"),
+        ),
+        explains=frozenset({LOAD_GENERATOR, SERVER_CPU, LOOP_BLOCKED, POOL, SLOTS, NETWORK}),
+        next="see for whom MongoDB works (currentOp), and give them a MongoDB of their own",
+    ),
+    Rule(
         DISK,
         needs=(
             at_least("syncing", 0.5, "the journal is being written to the disk most of the time"),
@@ -161,6 +177,21 @@ RULES: tuple[Rule, ...] = (
         unless=(at_least("examined", 50.0, "it looks at many documents for each that it returns"),),
         explains=frozenset({POOL, QUERIES, SLOTS}),
         next="give MongoDB more cores, or ask it less: a cache (--cache tail), fewer reads for each request",
+    ),
+    Rule(
+        DATABASE_CPU,
+        needs=(
+            at_least("mongod_delayed", 0.4, "MongoDB is kept from the processor: others have it, or it is stopped"),
+            at_least("database_share", 0.3, "requests wait for MongoDB"),
+            NOT_FULL,
+        ),
+        expects=(
+            MONGOD_IDLE,
+            IDLE,
+            at_least("unread_by_mongodb", 0.1, "operations lie unread before it"),
+        ),
+        explains=frozenset({POOL, QUERIES, SLOTS, NETWORK, LOOP_BLOCKED}),
+        next=f"find what keeps MongoDB: {KEEPERS}",
     ),
     Rule(
         QUERIES,
@@ -249,6 +280,17 @@ RULES: tuple[Rule, ...] = (
         unless=(at_least("others_busy", 0.25, "other programs take the processor from everybody"),),
         explains=frozenset({LOOP_BLOCKED, SLOTS, POOL}),
         next=PROFILE_IT,
+    ),
+    Rule(
+        SERVER_CPU,
+        needs=(
+            at_least("server_delayed", 0.4, "the server is kept from the processor: others have it, or it is stopped"),
+            at_least("own_share", 0.4, "requests wait unread, or for the server's own code"),
+            NOT_FULL,
+        ),
+        expects=(below("server_cpu", 0.8, "it does not work all of the time"), NOT_IN_MONGODB),
+        explains=frozenset({LOOP_BLOCKED, SLOTS, POOL}),
+        next=f"find what keeps the server: {KEEPERS}",
     ),
     Rule(
         LOOP_BLOCKED,

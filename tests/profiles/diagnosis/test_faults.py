@@ -9,11 +9,14 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pymongo import MongoClient
 
+from harness.threads import meanwhile
 from loadtests.run import Load
 from loadtests.targets import Command
 from profiles.diagnosis import culprit, faults, rules
@@ -45,6 +48,7 @@ def seen_with(name: str, folder: Path) -> Evidence:
     [
         ("network", "distance_ms", 25.0),
         ("slow-mongodb", "held_ms", 25.0),
+        ("mongod-stopped", "mongod_delayed", 0.4),
         ("pool-pymongo", "queue_ratio", 2.0),
         ("blocking", "loop_ms", 8.0),
         ("write-limit", "refused_share", 0.4),
@@ -54,7 +58,7 @@ def seen_with(name: str, folder: Path) -> Evidence:
 def test_a_fault_is_seen_and_named(name: str, signal: str, least: float, tmp_path: Path) -> None:
     seen = seen_with(name, tmp_path)
     loop = {} if name == "blocking" else {"lag_ms": 1.0, "unread_ms": 1.0}
-    verdict = judge(quiet(seen, server_cpu=0.4, mongod_cpu=0.4, **loop))
+    verdict = judge(quiet(seen, **{"server_cpu": 0.4, "mongod_cpu": 0.4, **loop, signal: seen[signal]}))
     assert verdict.evidence[signal] >= least
     assert verdict.verdict in faults.FAULTS[name].right, verdict.why
     assert judge(seen).verdict in faults.FAULTS[name].right | BUSY
@@ -80,6 +84,22 @@ def test_nothing_is_wrong(tmp_path: Path) -> None:
     assert judge(quiet(seen, **calm)).verdict == rules.HEALTHY
     assert judge(seen).verdict in {rules.HEALTHY} | BUSY
     assert set(seen.budget.parts) >= {"waiting to be sent", "application", "in MongoDB", "answer unread"}
+
+
+def test_slow_queries_of_somebody_else_are_not_the_services(tmp_path: Path) -> None:
+    def query(ended: threading.Event) -> None:
+        while not ended.is_set():
+            list(things.find({"text": "y"}))
+
+    with faults.situation("none") as found, MongoClient[dict[str, str]](found.settings["mongodb_uri"]) as client:
+        things = client.others.things
+        things.insert_many([{"text": "x" * 50} for _ in range(20_000)])
+        with meanwhile(query), found.running() as server:
+            seen = look(replace(found.load, seconds=SECONDS), server.url, tmp_path / "run", database=faults.DATABASE)
+    assert seen["others_inside"] > 0.1
+    assert judge(seen).verdict in {rules.HEALTHY, rules.DATABASE_CPU} | BUSY
+    calm = {"mongod_cpu": 0.3, "ping_ms": 0.5, "lag_ms": 1.0, "unread_ms": 1.0, "answered_share": 1.0}
+    assert judge(quiet(seen, server_cpu=0.3, **calm)).verdict in {rules.HEALTHY, rules.DATABASE_CPU}
 
 
 def test_the_command_prints_all_of_it(tmp_path: Path) -> None:

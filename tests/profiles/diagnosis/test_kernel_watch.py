@@ -38,6 +38,12 @@ def test_the_work_of_threads_that_ended_is_not_lost() -> None:
     assert seen.working_threads("server", 0.0, 2.0) >= 4
 
 
+def test_who_is_stopped_is_kept_from_the_processor() -> None:
+    seen = watched(Look(0.0, 0.0, {1: (0.0, 0.0)}), Look(2.0, 0.2, {1: (0.2, 0.4)}))
+    seen.stopped["server", 7] = [(0.1, True), (0.7, False), (1.3, True), (1.8, False)]
+    assert seen.processor("server", 0.0, 2.0) == pytest.approx((0.1, 0.7))
+
+
 def test_what_was_not_seen_twice_is_not_seen() -> None:
     seen = watched(Look(0.0, 0.0, {1: (0.0, 0.0)}))
     assert all(

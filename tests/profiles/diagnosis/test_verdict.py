@@ -80,6 +80,22 @@ CASES: list[tuple[str, Evidence]] = [
     (rules.UNKNOWN, seen({"unread by the server": 40.0}, unread_ms=40.0, server_threads=8.0, answered_share=nan)),
     (rules.DATABASE_CPU, seen(IN_MONGODB, mongod_cpu=0.97, operation_ms=4.0)),
     (rules.DATABASE_CPU, seen(IN_MONGODB, mongod_cpu=0.3, mongod_delayed=0.7, operation_ms=30.0)),
+    # Kept from the processor, on a machine that has one: a shared core, a low priority, SIGSTOP in turns.
+    (rules.DATABASE_CPU, seen({"unread by MongoDB": 15.0}, mongod_cpu=0.1, mongod_delayed=0.6)),
+    (rules.SERVER_CPU, seen({"unread by the server": 20.0}, server_cpu=0.4, server_delayed=0.5, unread_ms=20.0)),
+    # What MongoDB does for others fills the machine.
+    (
+        rules.MACHINE_FULL,
+        seen(
+            {"unread by the server": 20.0},
+            machine_busy=0.98,
+            others_inside=2.7,
+            server_cpu=0.78,
+            server_delayed=0.44,
+            mongod_cpu=0.46,
+            mongod_delayed=0.79,
+        ),
+    ),
     (rules.DISK, seen(IN_MONGODB, syncing=0.95, sync_ms=22.0, operation_ms=30.0)),
     (rules.QUERIES, seen(IN_MONGODB, operation_ms=30.0)),
     (rules.QUERIES, seen(IN_MONGODB, operation_ms=30.0, examined=40_000.0, mongod_cpu=0.99)),
@@ -123,6 +139,15 @@ def test_numbers_of_numpy_are_judged_as_any_other() -> None:
 def test_others_slow_queries_are_not_the_services() -> None:
     """By MongoDB's counters for all databases it would be slow; for ours it is not."""
     assert judge(seen(others_inside=5.0, mongod_cpu=0.5)).verdict == rules.HEALTHY
+
+
+def test_others_who_keep_the_database_busy_are_named() -> None:
+    alone, beside = (
+        judge(seen(IN_MONGODB, mongod_cpu=0.97, operation_ms=4.0, others_inside=each)) for each in (0.0, 0.9)
+    )
+    assert alone.verdict == beside.verdict == rules.DATABASE_CPU
+    assert "other databases" in " ".join(beside.next)
+    assert "other databases" not in " ".join(alone.next)
 
 
 @pytest.mark.parametrize(
