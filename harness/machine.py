@@ -37,9 +37,12 @@ def commit() -> str | None:
 
 
 def busy_seconds() -> float:
-    """Processor time (user, system and nice) of all processes since boot, in seconds, summed over the cores."""
+    """Processor time since boot that was not to be had, in seconds, summed over the cores.
+
+    All processes used it (user, system and nice), or a hypervisor gave it to other machines (steal).
+    """
     times = psutil.cpu_times()
-    return float(times.user + times.system + times.nice)
+    return float(times.user + times.system + times.nice + getattr(times, "steal", 0.0))
 
 
 def _processor() -> str:

@@ -79,19 +79,32 @@ class Connection(NamedTuple):
     remote_port: int
 
 
-def connections(ports: Collection[int]) -> list[Connection]:
+def connections(ports: Collection[int], but_own: bool = False) -> list[Connection]:
     """Both ends of the established connections of this machine to one of `ports`, also of those not yet accepted.
 
-    None on other systems than Linux. Takes some 10 ms: the kernel walks through the table of all connections.
+    With `but_own` those that this process has opened are left out. None on other systems than Linux. Takes some 10 ms:
+    the kernel walks through the table of all connections.
     """
-    found = []
+    found, own = [], set()
+    sockets = _own_sockets() if but_own else set()
     for name in ("tcp", "tcp6") if sys.platform == "linux" else ():
         with suppress(OSError):
             for line in (PROC / "net" / name).read_bytes().splitlines()[1:]:
-                _, local, remote, state, _ = line.split(None, 4)
+                _, local, remote, state, *_, socket_number, _ = line.split(None, 10)
                 each = Connection(*_end(local), *_end(remote))
                 if state == ESTABLISHED and (each.port in ports or each.remote_port in ports):
                     found.append(each)
+                    if socket_number in sockets and each.remote_port in ports:
+                        own.add(each.port)
+    return [each for each in found if own.isdisjoint((each.port, each.remote_port))]
+
+
+def _own_sockets() -> set[bytes]:
+    """The kernel's numbers of the sockets of this process."""
+    found = set()
+    for descriptor in os.scandir("/proc/self/fd") if sys.platform == "linux" else ():
+        with suppress(OSError):  # it is closed by now
+            found.add(os.readlink(descriptor.path).removeprefix("socket:[").removesuffix("]").encode())  # noqa: PTH115
     return found
 
 

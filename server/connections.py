@@ -145,6 +145,7 @@ class Connection(asyncio.Protocol):
         self._read_on(IDLE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
+        self._server.reads()
         self._received += data
         if self._is_free():
             self._serve()
@@ -338,17 +339,20 @@ class Server(HTTPServer):
     def sends(self, since: float) -> None:
         """Note that an answer which has waited `since` then is passed to the event loop.
 
-        asyncio sends it at once, uvloop at the end of the turn, before it calls what is called soon.
+        asyncio sends it at once; uvloop when it has called what is due, before it reads from any connection.
         """
         loop = asyncio.get_running_loop()
         if isinstance(loop, asyncio.BaseEventLoop):
             self.unsent_seconds += time.monotonic() - since
             return
         if not self._unsent:
-            loop.call_soon(self._have_sent)
+            loop.call_soon(self.reads)
         self._unsent.append(since)
 
-    def _have_sent(self) -> None:
+    def reads(self) -> None:
+        """Note that the event loop reads, or is in its next turn: it has sent what it had to."""
+        if not self._unsent:
+            return
         self.unsent_seconds += len(self._unsent) * time.monotonic() - sum(self._unsent)
         self._unsent.clear()
 

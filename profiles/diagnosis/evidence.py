@@ -70,11 +70,16 @@ SIGNALS: Mapping[str, Kind] = {
         "Locust's timer",
         "a full machine makes everybody late",
     ),
-    "machine_busy": Kind("of all cores", "processor time of everybody", "/proc/stat", "cores of a virtual machine"),
+    "machine_busy": Kind(
+        "of all cores",
+        "processor time of everybody, and what a hypervisor took",
+        "/proc/stat",
+        "hyperthreads, each a core",
+    ),
     "others_busy": Kind(
         "of all cores",
-        "processor time of programs that have no part in the run",
-        "/proc",
+        "processor time of programs that have no part in the run, or that a hypervisor took",
+        "/proc/stat less /proc of ours",
         "short-lived programs of ours",
     ),
     "server_cpu": Kind(

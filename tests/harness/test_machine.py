@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
+import pytest
 
 from harness import machine, watch
 from harness.ports import free_port
@@ -23,6 +25,12 @@ def test_cpu_time_of_each_process() -> None:
     ((pid, seconds),) = watch.CpuMeter().cpu_seconds([this])
     assert pid == this.pid
     assert 0 < seconds <= machine.busy_seconds()
+
+
+def test_what_a_hypervisor_took_was_not_to_be_had_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = SimpleNamespace(user=10.0, system=5.0, nice=1.0, idle=80.0, steal=4.0)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: taken)
+    assert machine.busy_seconds() == 20.0
 
 
 def test_a_zombie_has_no_cpu_time() -> None:

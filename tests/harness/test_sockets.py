@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -64,6 +65,24 @@ def test_bytes_that_nobody_has_read_are_seen_on_the_side_that_does_not_read(
         assert unread(port) == []
         accepted.sendall(b"an answer")
         assert unread(port) == [(own, port)]
+
+
+@linux_only
+def test_those_that_this_process_has_opened_can_be_left_out() -> None:
+    """As those on which a diagnosis asks for metrics, which are no part of the load."""
+    connect = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); sys.stdin.read()"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with (
+            socket.create_connection(listening.getsockname()),
+            listening.accept()[0],
+            subprocess.Popen([sys.executable, "-c", connect, str(port)], stdin=subprocess.PIPE) as other,
+        ):
+            with listening.accept()[0] as accepted:
+                remote = accepted.getpeername()[1]
+                found = {(each.port, each.remote_port) for each in connections({port}, but_own=True)}
+            other.communicate()
+    assert found == {(port, remote), (remote, port)}
 
 
 @linux_only

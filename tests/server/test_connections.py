@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -309,6 +311,32 @@ async def test_whom_a_bug_meets_is_hung_up_on_and_the_next_one_is_served(
 
 
 HEAD = GET.removesuffix(b"\r\n\r\n")
+
+
+def test_with_uvloop_an_answer_is_sent_before_the_next_request_is_read() -> None:
+    """What the loop then does for that request is no wait of the answer before it."""
+    uvloop = pytest.importorskip("uvloop")
+
+    class Blocking(Ours):
+        def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+            time.sleep(0.2)
+            return super().start_request(server_conn, request_conn)
+
+    async def unsent_seconds() -> float:
+        server = Server(Blocking(), Application())
+        listening, port = bind_unused_port()
+        await server.listen_on([listening])
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            await until(lambda: bool(server.connections))
+            caller.sendall(GET)
+            server.sends(time.monotonic())  # as an answer on another connection, in the turn before this is read
+            answer = await asyncio.to_thread(caller.recv, 1000)
+        assert b"ours: GET" in answer
+        server.stop()
+        await server.close_all_connections()
+        return server.unsent_seconds
+
+    assert uvloop.run(unsent_seconds()) < 0.1
 
 
 def test_equal_heads_are_read_once() -> None:
