@@ -37,9 +37,9 @@ def commit() -> str | None:
 
 
 def busy_seconds() -> float:
-    """Processor time since boot that was not to be had, in seconds, summed over the cores.
+    """Processor time in use since boot, in seconds, summed over the cores.
 
-    All processes used it (user, system and nice), or a hypervisor gave it to other machines (steal).
+    By all processes (user, system and nice), or by other machines to which the hypervisor gave it (steal).
     """
     times = psutil.cpu_times()
     return float(times.user + times.system + times.nice + getattr(times, "steal", 0.0))

@@ -49,12 +49,19 @@ def _from_proc() -> Iterator[Socket]:
                 elif fields[3] == ESTABLISHED and host == remote_host:
                     ports[fields[9]] = int(port, 16), int(remote_port, 16)
     for pid in filter(str.isdigit, os.listdir(PROC)):  # noqa: PTH208  pathlib takes three times as long
-        with suppress(OSError):  # it has ended, or belongs to another user
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    found = os.readlink(descriptor.path)  # noqa: PTH115
-                    if found.startswith("socket:[") and (each := ports.get(found[8:-1].encode())):
-                        yield Socket(int(pid), *each)
+        for inode in _inodes(pid):
+            if each := ports.get(inode):
+                yield Socket(int(pid), *each)
+
+
+def _inodes(pid: str) -> Iterator[bytes]:
+    """The inodes of the sockets of a process; none if it has ended, or belongs to another user."""
+    with suppress(OSError):
+        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found = os.readlink(descriptor.path)  # noqa: PTH115
+                if found.startswith("socket:["):
+                    yield found[8:-1].encode()
 
 
 def _from_psutil() -> Iterator[Socket]:
@@ -79,33 +86,24 @@ class Connection(NamedTuple):
     remote_port: int
 
 
-def connections(ports: Collection[int], but_own: bool = False) -> list[Connection]:
+def connections(ports: Collection[int], without_own: bool = False) -> list[Connection]:
     """Both ends of the established connections of this machine to one of `ports`, also of those not yet accepted.
 
-    With `but_own` those that this process has opened are left out. None on other systems than Linux. Takes some 10 ms:
-    the kernel walks through the table of all connections.
+    With `without_own`, those that this process has opened are left out. None on other systems than Linux. Takes some
+    10 ms: the kernel walks through the table of all connections.
     """
     found, own = [], set()
-    sockets = _own_sockets() if but_own else set()
+    inodes = set(_inodes("self")) if without_own else set()
     for name in ("tcp", "tcp6") if sys.platform == "linux" else ():
         with suppress(OSError):
             for line in (PROC / "net" / name).read_bytes().splitlines()[1:]:
-                _, local, remote, state, *_, socket_number, _ = line.split(None, 10)
+                _, local, remote, state, *_, inode, _ = line.split(None, 10)
                 each = Connection(*_end(local), *_end(remote))
                 if state == ESTABLISHED and (each.port in ports or each.remote_port in ports):
                     found.append(each)
-                    if socket_number in sockets and each.remote_port in ports:
+                    if inode in inodes and each.remote_port in ports:
                         own.add(each.port)
     return [each for each in found if own.isdisjoint((each.port, each.remote_port))]
-
-
-def _own_sockets() -> set[bytes]:
-    """The kernel's numbers of the sockets of this process."""
-    found = set()
-    for descriptor in os.scandir("/proc/self/fd") if sys.platform == "linux" else ():
-        with suppress(OSError):  # it is closed by now
-            found.add(os.readlink(descriptor.path).removeprefix("socket:[").removesuffix("]").encode())  # noqa: PTH115
-    return found
 
 
 def _end(text: bytes) -> tuple[bytes, int]:

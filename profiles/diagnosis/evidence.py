@@ -91,7 +91,7 @@ SIGNALS: Mapping[str, Kind] = {
     "server_delayed": Kind(
         "of the time",
         "a thread of it was ready and had no processor, the longest; or it was stopped",
-        "/proc/PID/task/*/schedstat",
+        "/proc/PID/task/*/schedstat, /proc/PID/status",
         "a hypervisor that takes the processor away unseen",
     ),
     "server_threads": Kind(
@@ -116,7 +116,7 @@ SIGNALS: Mapping[str, Kind] = {
     "mongod_delayed": Kind(
         "of the time",
         "a thread of it was ready and had no processor, the longest; or it was stopped",
-        "/proc/PID/task/*/schedstat",
+        "/proc/PID/task/*/schedstat, /proc/PID/status",
         "as above",
     ),
     "operation_ms": Kind(

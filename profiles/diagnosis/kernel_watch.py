@@ -164,7 +164,7 @@ def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence
         took = 0.0
         while not ended.wait(max(took / QUEUE_SHARE, random.uniform(*QUEUE_SECONDS))):
             if clock.now() - looked >= FIND_SECONDS:
-                looked, known = clock.now(), sockets.connections({port, *database_ports}, but_own=True)
+                looked, known = clock.now(), sockets.connections({port, *database_ports}, without_own=True)
             began = time.perf_counter()
             held = kernel.of(known)
             took = time.perf_counter() - began

@@ -72,7 +72,7 @@ class MongodbWatch:
         return float(getattr(seen[-1], name) - getattr(seen[0], name)) / (seen[-1].time - seen[0].time)
 
     def ping_ms(self, begin: float, end: float, name: str = "ping_ms") -> float:
-        """The ping that a quarter of the pings keep below: how far away it is adds to all, a busy machine to some."""
+        """The lower quartile of the pings: distance adds to each of them, a busy machine only to some."""
         pings = sorted(getattr(each, name) for each in self._seen(begin, end))
         return pings[len(pings) // 4] if pings else nan
 

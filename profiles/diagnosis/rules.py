@@ -97,6 +97,7 @@ IN_MONGODB = at_least("mongodb_share", 0.4, "much of a request's time is spent i
 NOT_IN_MONGODB = below("mongodb_share", 0.4, "little of a request's time is spent in MongoDB")
 LOOP_FREE = below("loop_ms", 8.0, "the server's loop is free")
 PROFILE_IT = "profile it (python -m profiles record), and make the first function cheaper; or add workers (--workers)"
+FULL = at_least("machine_busy", 0.93, "all cores are at work")
 NOT_FULL = below("machine_busy", 0.93, "there is a core with time to spare")
 KEEPERS = "who shares its cores (taskset -p), its priority (ps -o ni), its cgroup (cpu.max), who stops it (cpulimit)"
 GIVE_INDEX = "look at the plan of this operation (explain), and give it an index"
@@ -125,7 +126,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         MACHINE_FULL,
         needs=(
-            at_least("machine_busy", 0.93, "all cores are at work"),
+            FULL,
             at_least("others_busy", 0.25, "and programs that have no part in the run are among them"),
         ),
         expects=(
@@ -141,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         MACHINE_FULL,
         needs=(
-            at_least("machine_busy", 0.93, "all cores are at work"),
+            FULL,
             at_least("others_inside", 0.5, "and MongoDB works for other databases"),
             below("mongodb_share", 0.4, "which takes the processor from everybody, more than it delays our operations"),
         ),

@@ -12,7 +12,7 @@ from profiles.diagnosis.rules import HEALTHY, RULES, UNKNOWN, Finding, Rule, Tes
 KEPT_UP = 0.99
 # An operation in MongoDB of so many ms, or with so many documents for each that it returns, is an expensive query.
 SLOW_MS, MANY_DOCUMENTS = 5.0, 50.0
-OTHERS = 0.3  # of the time in which MongoDB works for other databases is worth a word
+WORK_FOR_OTHERS = 0.3  # MongoDB worked for other databases for so much of the time: worth a word
 IN_USE = ("network or commit", "unread by MongoDB", "in MongoDB", "unread from MongoDB")  # the parts with a connection
 
 
@@ -143,7 +143,7 @@ def _next(found: Finding, seen: Evidence) -> tuple[str, ...]:
     steps = [found.rule.next]
     if seen.query is not None and found.rule.verdict.startswith("database"):
         steps.append(f"MongoDB was busiest with {seen.query}")
-    if seen["others_inside"] > OTHERS and found.rule.verdict.startswith("database"):
+    if seen["others_inside"] > WORK_FOR_OTHERS and found.rule.verdict.startswith("database"):
         steps.append(f"MongoDB also worked for other databases, {seen['others_inside']:.0%} of the time: see for whom")
     return tuple(steps)
 

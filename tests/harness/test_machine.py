@@ -27,7 +27,7 @@ def test_cpu_time_of_each_process() -> None:
     assert 0 < seconds <= machine.busy_seconds()
 
 
-def test_what_a_hypervisor_took_was_not_to_be_had_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_that_a_hypervisor_gave_to_others_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = SimpleNamespace(user=10.0, system=5.0, nice=1.0, idle=80.0, steal=4.0)
     monkeypatch.setattr(psutil, "cpu_times", lambda: taken)
     assert machine.busy_seconds() == 20.0

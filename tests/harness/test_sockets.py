@@ -80,7 +80,7 @@ def test_those_that_this_process_has_opened_can_be_left_out() -> None:
         ):
             with listening.accept()[0] as accepted:
                 remote = accepted.getpeername()[1]
-                found = {(each.port, each.remote_port) for each in connections({port}, but_own=True)}
+                found = {(each.port, each.remote_port) for each in connections({port}, without_own=True)}
             other.communicate()
     assert found == {(port, remote), (remote, port)}
 
