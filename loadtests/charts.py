@@ -18,6 +18,7 @@ from loadtests.ingest import Run
 # Okabe and Ito's palette: told apart by people with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#595959"
+PART_SECONDS = 0.25  # rates are drawn for parts of a run: the notebooks' runs are short
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -93,15 +94,15 @@ def latency(comparison: Comparison) -> Figure:
 
 
 def throughput(comparison: Comparison) -> Figure:
-    """Successful and refused requests in each second of a run: mean of the rounds, band from least to most."""
+    """The rate of successful and refused requests during a run: mean of the rounds, band from least to most."""
     drawn, axes = figure()
     for name, colour in colours(comparison.variants).items():
         folders = _not_void(comparison, name)
         for outcome, style in (("ok", "-"), ("refused", ":")) if folders else ():
-            rates = pd.DataFrame([_per_second(Run(folder).requests, outcome, comparison) for folder in folders])
+            rates = pd.DataFrame([_rates(Run(folder).requests, outcome, comparison) for folder in folders])
             if rates.to_numpy().sum() == 0:
                 continue
-            seconds = rates.columns.to_numpy() + 0.5
+            seconds = rates.columns.to_numpy() + PART_SECONDS / 2
             axes.plot(seconds, rates.mean(), style, color=colour)
             axes.fill_between(seconds, rates.min(), rates.max(), color=colour, alpha=0.15, linewidth=0)
             label = name if outcome == "ok" else f"{name}, refused"
@@ -111,7 +112,7 @@ def throughput(comparison: Comparison) -> Figure:
             )  # fmt: skip
     axes.set(xlabel="time since the warm-up, s", ylabel="requests/s", xlim=(-comparison.load.warmup, None))
     axes.set_ylim(bottom=0)
-    title = f"requests in each second of {comparison.load.title}: mean and range of the rounds"
+    title = f"{comparison.load.title} during a run: mean and range of the rounds"
     axes.set_title(f"{title}{_left_out(comparison)}", loc="left")
     return drawn
 
@@ -241,9 +242,10 @@ def _left_out(comparison: Comparison) -> str:
     return f" ({void} void runs left out)" if void else ""
 
 
-def _per_second(requests: pd.DataFrame, outcome: str, comparison: Comparison) -> "pd.Series[int]":
-    """Answers in each whole second; the index is the second they came in."""
+def _rates(requests: pd.DataFrame, outcome: str, comparison: Comparison) -> "pd.Series[float]":
+    """Answers a second in each whole part of a run; the index is when the part began, in seconds."""
     rows = requests[requests["outcome"] == outcome]
-    seconds = (rows["sent_s"] + rows["from_send_ms"] / 1000).floordiv(1).astype(int)
-    whole = range(-int(comparison.load.warmup), int(comparison.load.seconds))
-    return seconds.value_counts().reindex(whole, fill_value=0)
+    parts = (rows["sent_s"] + rows["from_send_ms"] / 1000).floordiv(PART_SECONDS).astype(int)
+    whole = range(-int(comparison.load.warmup / PART_SECONDS), int(comparison.load.seconds / PART_SECONDS))
+    rates = parts.value_counts().reindex(whole, fill_value=0) / PART_SECONDS
+    return rates.set_axis(np.array(whole) * PART_SECONDS)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -80,6 +81,12 @@ def test_a_variant_has_the_same_colour_everywhere(comparison: Comparison, chart:
 def test_a_ratio_that_shows_no_difference_is_grey(comparison: Comparison) -> None:
     differs, equal = (charts.ratios(comparison).axes[0].lines[row].get_color() for row in (0, 2))
     assert (differs, equal) == (ORANGE, charts.GREY)
+
+
+def test_throughput_is_a_line_also_in_a_short_run(comparison: Comparison) -> None:
+    short = replace(comparison, load=replace(comparison.load, warmup=0.5, seconds=1.5))
+    lines = charts.throughput(short).axes[0].lines
+    assert {tuple(line.get_xdata()[[0, -1]]) for line in lines} == {(-0.375, 1.375)}
 
 
 def test_throughput_draws_what_was_refused_apart(comparison: Comparison) -> None:
