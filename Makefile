@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-TESTS_AT_A_TIME := --numprocesses 4 --dist worksteal
+# Most tests run four at a time; those that measure have the machine to themselves afterwards.
+TOGETHER := -m pytest --numprocesses 4 --dist worksteal -m 'not alone'
+ALONE := -m pytest -m alone
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test coverage mutants jupyter serve bench check format lock clean
@@ -16,11 +18,12 @@ lab: $(READY) ## run every notebook on a real MongoDB and write report/index.htm
 	@$(BIN)/python -m notebooks run
 
 test: $(READY) ## run the whole test suite; in CI as `coverage` does
-	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python -m pytest $(TESTS_AT_A_TIME))
+	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python $(TOGETHER) && $(BIN)/python $(ALONE))
 
 coverage: $(READY) ## run the test suite, list the lines and branches that no test reaches, fail below the bound
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(TESTS_AT_A_TIME)
+	@$(BIN)/coverage run $(TOGETHER)
+	@$(BIN)/coverage run $(ALONE)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

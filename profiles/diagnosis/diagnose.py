@@ -9,8 +9,9 @@ from typing import Any
 from loadtests.run import Load
 from loadtests.targets import Running
 from profiles.diagnosis.culprit import Culprit, find
-from profiles.diagnosis.evidence import Evidence, look
+from profiles.diagnosis.evidence import Evidence
 from profiles.diagnosis.interventions import Changeable, Intervention, intervene
+from profiles.diagnosis.observe import look
 from profiles.diagnosis.rules import GIVE_INDEX, HEALTHY, LOOP_BLOCKED, QUERIES, SERVER_CPU, UNKNOWN
 from profiles.diagnosis.verdict import Verdict, judge
 

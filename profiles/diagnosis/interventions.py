@@ -15,7 +15,8 @@ from loadtests.intervals import Ratio, paired_ratio
 from loadtests.run import Load
 from loadtests.targets import Running
 from profiles.diagnosis import rules
-from profiles.diagnosis.evidence import Evidence, look
+from profiles.diagnosis.evidence import Evidence
+from profiles.diagnosis.observe import look
 from profiles.diagnosis.rules import Test, at_least, below
 from profiles.diagnosis.verdict import Verdict
 

@@ -1,8 +1,7 @@
 """Faults that are really there, and services that are not ours: a short form of `diagnose --score`.
 
-Many tests run at a time, so that the machine may be full in truth, and it is right to say so, or that something is kept
-from the processor, or that the evidence does not tell. What may never be said is another cause. And with the signals of
-a machine that has time to spare in place of those that were seen, the verdict is the right one.
+No other test runs beside these. A machine may still be busy with something else, and what is measured on it is then not
+what was injected: where the kernel's counters say so, a verdict may be about that, or that nothing can be told.
 """
 
 import json
@@ -20,28 +19,21 @@ from harness.threads import meanwhile
 from loadtests.run import Load
 from loadtests.targets import Command
 from profiles.diagnosis import culprit, faults, rules
-from profiles.diagnosis.evidence import Evidence, look
+from profiles.diagnosis.evidence import Evidence
+from profiles.diagnosis.observe import look
 from profiles.diagnosis.verdict import judge
 
-QUIET = {
-    "machine_busy": 0.5,
-    "others_busy": 0.0,
-    "generator_late": 0.0,
-    "server_delayed": 0.0,
-    "mongod_delayed": 0.0,
-}
+pytestmark = pytest.mark.alone
 BUSY = {rules.MACHINE_FULL, rules.LOAD_GENERATOR, rules.UNKNOWN}
 SECONDS = 3.0
 
 
-def quiet(seen: Evidence, **values: float) -> Evidence:
-    return replace(seen, values={**seen.values, **QUIET, **values}, generator="")
-
-
 def possible(seen: Evidence, *right: str) -> set[str]:
-    """The verdicts that are true of `seen`: those that are right, and what other tests on this machine do to it."""
+    """The verdicts that are true of `seen`: those that are right, and what others on this machine do to it."""
+    delayed = max(seen["server_delayed"], seen["mongod_delayed"], seen["generator_late"])
+    busy = BUSY if seen["others_busy"] >= 0.1 or seen["machine_busy"] >= 0.9 or delayed >= 0.1 else set()
     kept = {rules.SERVER_CPU} if seen["server_delayed"] >= 0.25 else set()
-    return {*right, *BUSY, *kept} | ({rules.DATABASE_CPU} if seen["mongod_delayed"] >= 0.25 else set())
+    return {*right, *busy, *kept} | ({rules.DATABASE_CPU} if seen["mongod_delayed"] >= 0.25 else set())
 
 
 def seen_with(name: str, folder: Path) -> Evidence:
@@ -63,31 +55,20 @@ def seen_with(name: str, folder: Path) -> Evidence:
 )
 def test_a_fault_is_seen_and_named(name: str, signal: str, least: float, tmp_path: Path) -> None:
     seen = seen_with(name, tmp_path)
-    loop = {} if name == "blocking" else {"lag_ms": 1.0, "unread_ms": 1.0}
-    verdict = judge(quiet(seen, **{"server_cpu": 0.4, "mongod_cpu": 0.4, **loop, signal: seen[signal]}))
+    verdict = judge(seen)
     assert verdict.evidence[signal] >= least
-    assert verdict.verdict in faults.FAULTS[name].right, verdict.why
-    assert judge(seen).verdict in possible(seen, *faults.FAULTS[name].right)
+    assert verdict.verdict in possible(seen, *faults.FAULTS[name].right), verdict.why
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_slow_disk(tmp_path: Path) -> None:
     seen = seen_with("slow-disk", tmp_path)
     assert seen["sync_ms"] > 15
-    assert judge(quiet(seen, server_cpu=0.4, mongod_cpu=0.4, lag_ms=1.0, unread_ms=1.0)).verdict == rules.DISK
+    assert judge(seen).verdict in possible(seen, rules.DISK)
 
 
 def test_nothing_is_wrong(tmp_path: Path) -> None:
     seen = seen_with("none", tmp_path)
-    calm = {
-        "server_cpu": 0.3,
-        "mongod_cpu": 0.3,
-        "lag_ms": 1.0,
-        "unread_ms": 1.0,
-        "ping_ms": 0.5,
-        "answered_share": 1.0,
-    }
-    assert judge(quiet(seen, **calm)).verdict == rules.HEALTHY
     assert judge(seen).verdict in possible(seen, rules.HEALTHY)
     assert set(seen.budget.parts) >= {"waiting to be sent", "application", "in MongoDB", "answer unread"}
 
@@ -104,8 +85,6 @@ def test_slow_queries_of_somebody_else_are_not_the_services(tmp_path: Path) -> N
             seen = look(replace(found.load, seconds=SECONDS), server.url, tmp_path / "run", database=faults.DATABASE)
     assert seen["others_inside"] > 0.1
     assert judge(seen).verdict in possible(seen, rules.HEALTHY, rules.DATABASE_CPU)
-    calm = {"mongod_cpu": 0.3, "ping_ms": 0.5, "lag_ms": 1.0, "unread_ms": 1.0, "answered_share": 1.0}
-    assert judge(quiet(seen, server_cpu=0.3, **calm)).verdict in {rules.HEALTHY, rules.DATABASE_CPU}
 
 
 def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
@@ -175,5 +154,4 @@ def test_a_blocking_call_in_node_is_named(tmp_path: Path) -> None:
     load = Load(f"{tmp_path}/use.py:browse", users=8, seconds=2.0, fast=True)
     with target.running() as server:
         seen = look(load, server.url, tmp_path / "run", pid=server.pid)
-    assert judge(quiet(seen)).verdict == rules.LOOP_BLOCKED
     assert judge(seen).verdict in possible(seen, rules.LOOP_BLOCKED)

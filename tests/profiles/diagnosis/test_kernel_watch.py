@@ -8,8 +8,8 @@ import pytest
 
 from loadtests.run import Load
 from loadtests.targets import Command
-from profiles.diagnosis.evidence import look
 from profiles.diagnosis.kernel_watch import KernelWatch, Look
+from profiles.diagnosis.observe import look
 
 
 def watched(*looks: Look, usable: float = 1.0) -> KernelWatch:
