@@ -34,8 +34,8 @@ BASELINE: Mapping[str, Any] = {"cache": "off", "writes": "single", "fast_path": 
 LAG = "event_loop_lag_seconds"  # histogram: how late the event loop ran a timer
 IN_FLIGHT = "http_requests_in_flight"  # gauge: requests inside the service
 REQUESTS = "http_request_duration_seconds_count"
-REQUEST_SECONDS = "http_request_duration_seconds_sum"
-# What requests have waited for, together. Several may wait for one operation, and each is counted.
+# What requests have spent their time on, together, so far. Several may wait for one operation, and each is counted.
+REQUEST_SECONDS = "http_request_seconds_total"
 DATABASE_SECONDS = "http_request_database_seconds_total"
 QUEUE_SECONDS = "http_request_queue_seconds_total"
 POOL_SECONDS = "http_request_pool_seconds_total"

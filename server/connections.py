@@ -296,12 +296,29 @@ class Answer(HTTPConnection):
         """Ignored: handlers are not told that a peer has gone, their answers are discarded."""
 
 
-class PrereadStream(IOStream):
+class TimedStream(IOStream):
+    """A Tornado stream that knows when it last read: Tornado begins with a request in a later turn of the event loop.
+
+    `read_at` is in seconds, on the clock `time.perf_counter`.
+    """
+
+    read_at = 0.0
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        began = time.perf_counter()
+        read = super().read_from_fd(buf)
+        if read:
+            self.read_at = began
+        return read
+
+
+class PrereadStream(TimedStream):
     """A Tornado stream on a socket from which some bytes have been read already: these are read first."""
 
     def __init__(self, socket: socket.socket, received: bytes) -> None:
         super().__init__(socket)
         self._received = received
+        self.read_at = time.perf_counter()
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         if not self._received:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.web import Application
 
 from server import connections
@@ -47,6 +48,11 @@ class TornadoServer(HTTPServer):
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on `sockets`."""
         self.add_sockets(sockets)
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Serve a connection, on a stream that knows when it has read a request."""
+        sizes = {"max_buffer_size": stream.max_buffer_size, "read_chunk_size": stream.read_chunk_size}
+        super().handle_stream(connections.TimedStream(stream.socket, **sizes), address)
 
     async def run(self) -> None:
         """Return at once: Tornado has a timer for each connection."""

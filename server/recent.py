@@ -6,7 +6,6 @@ recent messages in memory and adds each new one as it is stored.
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from itertools import islice
 
 from server import tasks
 from server.messages import MAX_LIMIT, Entry, Message, Messages, Page, Position, Reader
-from server.telemetry import DATABASE, Phase
+from server.phases import Phases, apart, waiting_for
 from server.timeline import Timeline
 
 FRESH_SECONDS = 1.0  # the maximum age of anything served from a cache
@@ -35,20 +34,21 @@ class SharedQueries:
     def __init__(self, reader: Reader, clock: Callable[[], float]) -> None:
         self._reader = reader
         self._clock = clock
-        self._running: dict[tuple[int, int], asyncio.Task[tuple[Page, float]]] = {}
+        self._running: dict[tuple[int, int], tuple[asyncio.Task[tuple[Page, float]], Phases]] = {}
         self.writes = 0
 
     async def recent(self, limit: int) -> tuple[Page, float]:
         """The `limit` newest messages, and the time (by the clock) at which the query for them began."""
         key = (limit, self.writes)
         if key not in self._running:
-            # In a new context, so that its time is not charged to the request that came first: each is charged below.
-            query = asyncio.create_task(self._query(limit), context=contextvars.Context())
+            context, phases = apart()
+            query = asyncio.create_task(self._query(limit), context=context)
             query.add_done_callback(lambda _: self._running.pop(key))
-            self._running[key] = query
-        with Phase(DATABASE):
+            self._running[key] = query, phases
+        query, phases = self._running[key]
+        with waiting_for(phases):
             # A reader that is cancelled must not cancel the query for the others.
-            return await asyncio.shield(self._running[key])
+            return await asyncio.shield(query)
 
     async def _query(self, limit: int) -> tuple[Page, float]:
         began = self._clock()

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import secrets
 import time
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from server import tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
-from server.telemetry import DATABASE, IN_USE, POOL, Phase, charge, current_phases
+from server.phases import DATABASE, IN_USE, POOL, Phase, Phases, current
 
 Document = dict[str, Any]
 WriteError = dict[str, Any]  # a member of `writeErrors` in a response of MongoDB
@@ -47,32 +48,44 @@ NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
 COUNTER = {"_id": "messages"}
 
 
-class _PoolListener(monitoring.ConnectionPoolListener):
-    """Times how long each operation waited for a connection of the pool, and then used it.
+_nobody = Phases()  # whom the background works for
 
-    Both are charged to the current request, which Motor makes known to its threads too.
+
+def _phases() -> Phases:
+    return current() or _nobody
+
+
+class _PoolListener(monitoring.ConnectionPoolListener):
+    """Times how long each operation waits for a connection of the pool, and then uses it.
+
+    Both are phases of the current request, which Motor makes known to its threads too.
     """
 
     def __init__(self, waited: Callable[[float], None], used: Callable[[float], None]) -> None:
         self._waited, self._used = waited, used
-        self._checked_out: dict[int, float] = {}  # when each connection was, by its id
+        # When each connection was, by its id: the next to use it may be told so before the last one has given it back.
+        self._checked_out: defaultdict[int, deque[float]] = defaultdict(deque)
+
+    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:
+        _phases().begin(POOL)
+
+    def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
+        _phases().end(POOL)
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        waited = event.duration or 0.0
-        self._waited(waited)
-        charge(current_phases(), POOL, waited)
-        self._checked_out[event.connection_id] = time.perf_counter()
+        self._waited(event.duration or 0.0)
+        phases = _phases()
+        phases.end(POOL)
+        phases.begin(IN_USE)
+        self._checked_out[event.connection_id].append(time.perf_counter())
 
     def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
-        now = time.perf_counter()
-        used = now - self._checked_out.pop(event.connection_id, now)
-        self._used(used)
-        charge(current_phases(), IN_USE, used)
+        _phases().end(IN_USE)
+        self._used(time.perf_counter() - self._checked_out[event.connection_id].popleft())
 
     def _ignore(self, event: object) -> None:
         """Handler of all other events."""
 
-    connection_check_out_failed = connection_check_out_started = _ignore
     connection_closed = connection_created = connection_ready = _ignore
     pool_cleared = pool_closed = pool_created = pool_ready = _ignore
 

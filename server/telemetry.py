@@ -1,4 +1,4 @@
-"""Telemetry: time by phase for Server-Timing, Prometheus metrics, and JSON logs."""
+"""Telemetry: Prometheus metrics, and JSON logs."""
 
 import asyncio
 import functools
@@ -7,52 +7,35 @@ import logging
 import os
 import sys
 import time
-from contextvars import ContextVar
+from collections import defaultdict
+from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Summary, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
-_phases: ContextVar[dict[str, float]] = ContextVar("phases")
+from server import phases
+from server.phases import DATABASE, IN_USE, POOL, QUEUE, Phases
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-
-# The phases of a request. DATABASE is the whole wait for MongoDB, of which POOL is the wait for a free connection, and
-# IN_USE the use of one. QUEUE is the wait for the commit of others, before that.
-QUEUE, DATABASE, POOL, IN_USE = "queue", "db", "pool", "connection"
-
-
-def start_phases() -> dict[str, float]:
-    """Start timing the phases of the current request; the returned dict maps a phase to its seconds so far."""
-    phases: dict[str, float] = {}
-    _phases.set(phases)
-    return phases
-
-
-def current_phases() -> dict[str, float] | None:
-    """The phases of the current request; None outside of one."""
-    return _phases.get(None)
-
-
-def charge(phases: dict[str, float] | None, name: str, seconds: float) -> None:
-    """Add `seconds` to the phase `name`, if there is a request to charge."""
-    if phases is not None:
-        phases[name] = phases.get(name, 0.0) + seconds
-
-
-class Phase:
-    """A context manager that adds the block's duration to the phase `name` of the current request, if there is one."""
-
-    __slots__ = ("_name", "_start")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        charge(current_phases(), self._name, time.perf_counter() - self._start)
+# What requests have spent their time on, each a metric. Several may wait for one operation, and each is counted.
+ALL = "all"
+SPENT = {
+    ALL: ("http_request_seconds", "Time spent on requests."),
+    QUEUE: ("http_request_queue_seconds", "Time waited in the queue of writes, for the commit of others to end."),
+    DATABASE: ("http_request_database_seconds", "Time waited for MongoDB."),
+    POOL: (
+        "http_request_pool_seconds",
+        "Time waited for a free connection to MongoDB; part of the time for MongoDB.",
+    ),
+    IN_USE: (
+        "http_request_connection_seconds",
+        "Time waited with a connection to MongoDB; part of the time for MongoDB.",
+    ),
+}
 
 
 class InFlight:
@@ -79,6 +62,44 @@ class InFlight:
         await self._none.wait()
 
 
+class TimeSpent(Collector):
+    """What requests have spent their time on so far, by route: also those that are not answered yet.
+
+    Otherwise a minute with a database that hangs would look, until it ends, like a minute in which nobody waited.
+    """
+
+    def __init__(self) -> None:
+        self._ended: defaultdict[tuple[str, str], float] = defaultdict(float)  # by phase and route
+        # A request whose caller has gone may never end; nothing but its task keeps it here.
+        self._unanswered: WeakKeyDictionary[Phases, str] = WeakKeyDictionary()
+
+    def begun(self, route: str) -> Phases:
+        """Start timing a request."""
+        begun = phases.start()
+        self._unanswered[begun] = route
+        return begun
+
+    def ended(self, route: str, duration: float, spent: Phases | None) -> None:
+        """A request was answered after `duration` seconds."""
+        self._ended[ALL, route] += duration
+        if spent is not None and self._unanswered.pop(spent, None) is not None:
+            for phase, seconds in spent.so_far().items():
+                self._ended[phase, route] += seconds
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The metrics, as `prometheus_client` asks for them."""
+        totals, now = self._ended.copy(), time.perf_counter()
+        for unanswered, route in self._unanswered.items():
+            for phase, seconds in {ALL: now - unanswered.began, **unanswered.so_far()}.items():
+                totals[phase, route] += seconds
+        routes = sorted({route for _, route in totals})
+        for phase, (name, what) in SPENT.items():
+            family = CounterMetricFamily(name, what, labels=["route"])
+            for route in routes:
+                family.add_metric([route], totals[phase, route])
+            yield family
+
+
 class Metrics:
     """The Prometheus metrics of this process. Durations are in seconds."""
 
@@ -90,22 +111,10 @@ class Metrics:
         self.duration = Histogram(
             "http_request_duration_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=self.registry
         )
-        # What requests have waited for. Several may wait for one operation (a group commit), and each is counted.
-        waited_for = {
-            QUEUE: ("queue", "in the queue of writes, for the commit of others to end"),
-            DATABASE: ("database", "for MongoDB"),
-            POOL: ("pool", "for a free connection to MongoDB; part of the time for MongoDB"),
-            IN_USE: ("connection", "with a connection to MongoDB; part of the time for MongoDB"),
-        }
-        waits = {
-            phase: Counter(
-                f"http_request_{name}_seconds_total", f"Time waited {what}.", ("route",), registry=self.registry
-            )
-            for phase, (name, what) in waited_for.items()
-        }
         # `labels` takes a lock at each call, so its results are cached.
         self._duration_of = functools.cache(self.duration.labels)
-        self._waits = {phase: functools.cache(counter.labels) for phase, counter in waits.items()}
+        self._spent = TimeSpent()
+        self.registry.register(self._spent)
         self.connection_wait = Summary(
             "database_connection_wait_seconds", "Time an operation waited for a connection.", registry=self.registry
         )
@@ -124,12 +133,15 @@ class Metrics:
             "event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=BUCKETS, registry=self.registry
         )
 
-    def answered(self, method: str, route: str, status: int, duration: float, phases: dict[str, float]) -> None:
-        """Count one answered request."""
+    def begun(self, route: str) -> Phases:
+        """Start timing the phases of a request: its time counts from now on, not only when it is answered."""
+        return self._spent.begun(route)
+
+    def answered(self, method: str, route: str, status: int, duration: float, spent: Phases | None) -> None:
+        """Count one answered request. `spent` is None if it was answered at once, without waiting for anything."""
         method = method if method in METHODS else "other"  # callers may invent any number of them
         self._duration_of(method, route, status).observe(duration)
-        for phase, seconds in phases.copy().items():  # a thread of the driver may still add to them
-            self._waits[phase](route).inc(seconds)
+        self._spent.ended(route, duration, spent)
 
     def text(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -11,14 +11,14 @@ is sent after the first iteration of the event loop in which no write arrived.
 """
 
 import asyncio
-import contextvars
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from server.messages import Message, Messages, Outcome, Write, Writer
-from server.telemetry import QUEUE, charge, current_phases, start_phases
+from server.phases import QUEUE, Phases, current, start
 
 # Batches are bounded, or a slow one would be followed by a larger and slower one.
 MAX_MESSAGES = 500
@@ -43,17 +43,19 @@ class Single:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A queued write, when it came, the phases of its request, and a future for its outcome."""
+    """A queued write, the phases of its request, if it has one, and a future for its outcome."""
 
     write: Write
-    since: float
-    phases: dict[str, float] | None = field(default_factory=current_phases)
+    phases: Phases = field(default_factory=lambda: current() or Phases())
     outcome: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def charge(self, seconds: dict[str, float]) -> None:
-        """Let the request pay for what it has waited for: all of its batch, as all others of that batch."""
-        for phase, each in seconds.items():
-            charge(self.phases, phase, each)
+    def __post_init__(self) -> None:
+        self.phases.begin(QUEUE)
+
+    def wait_for(self, commit: Phases) -> None:
+        """Leave the queue, and wait for all of the commit, as all others of the batch do."""
+        self.phases.end(QUEUE)
+        self.phases.wait_for(commit)
 
     def settle(self, outcome: Outcome) -> None:
         if not self.outcome.done():  # the caller may have been cancelled
@@ -73,12 +75,11 @@ class GroupCommit:
         self.waiting = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
-        waiting = _Waiting(write, self._clock())
+        waiting = _Waiting(write)
         self._queue.append(waiting)
         self._known_complete = max(self._known_complete, known_complete)
         if self._committing is None:
-            # In a new context, so that its time is not charged to the request that came first: each is charged for it.
-            self._committing = asyncio.create_task(self._commit(), context=contextvars.Context())
+            self._committing = asyncio.create_task(self._commit(), context=Context())  # for all, not the first request
         self.waiting += 1
         try:
             return _result(await waiting.outcome)
@@ -90,14 +91,16 @@ class GroupCommit:
             while self._queue:
                 await self._wait_for_stragglers()
                 batch = self._next_batch()
-                began, phases = self._clock(), start_phases()
+                began, commit = self._clock(), start()
+                for waiting in batch:
+                    waiting.wait_for(commit)
                 try:
                     outcomes = await self._messages.add([each.write for each in batch], self._known_complete)
                 except Exception as error:  # raised in the callers, which wait for the outcomes
                     outcomes = [error] * len(batch)
                 self._last_took = self._clock() - began
                 for waiting, outcome in zip(batch, outcomes, strict=True):
-                    waiting.charge({QUEUE: began - waiting.since, **phases})
+                    waiting.phases.have(commit)
                     waiting.settle(outcome)
         finally:
             self._committing = None

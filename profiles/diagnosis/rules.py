@@ -120,6 +120,7 @@ RULES: tuple[Rule, ...] = (
             IDLE,
             MONGOD_IDLE,
         ),
+        unless=(below("generator_share", 0.2, "hardly any request waits to be sent, or answer to be read"),),
         explains=frozenset({POOL}),
         next="share the users out among more processes (--processes), or use prepared requests (fast users)",
     ),

@@ -14,8 +14,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from server.api import parsing, wire
 from server.api.exchange import Dependencies, Exchange
 from server.api.problems import STATUS, BadRequest, problem
+from server.connections import TimedStream
 from server.messages import Page
-from server.telemetry import start_phases
 
 MAX_BODY = 64 * 1024
 # A body of up to this size is read, even if it is refused, so that the connection can stay open.
@@ -45,14 +45,16 @@ class Handler(RequestHandler):
         self.service = dependencies.service
         self._in_flight = dependencies.in_flight
         request_id = self.request.headers.get("X-Request-ID")
-        self.exchange = Exchange(dependencies, self.request.method or "", route, request_id)
+        stream = getattr(self.request.connection, "stream", None)
+        read_at = stream.read_at if isinstance(stream, TimedStream) else None
+        self.exchange = Exchange(dependencies, self.request.method or "", route, request_id, read_at)
         self._in_flight.enter()
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
 
     async def prepare(self) -> None:
-        self.exchange.phases = start_phases()
+        self.exchange.start_phases()
         if not self.public:
             self.exchange.identify(self.request.headers.get("Authorization"))
         if self.request.method not in self.methods():

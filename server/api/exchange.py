@@ -11,7 +11,8 @@ from server.admission import Admission
 from server.api.access import ANYONE, Access
 from server.api.problems import quota_headers
 from server.messages import MessageService, Quota
-from server.telemetry import DATABASE, QUEUE, InFlight, Metrics, requests
+from server.phases import DATABASE, QUEUE, Phases
+from server.telemetry import InFlight, Metrics, requests
 
 # Ids of requests without X-Request-ID: a random prefix per process and a counter, at a tenth of the cost of uuid4.
 _process = secrets.token_hex(8)
@@ -31,13 +32,19 @@ class Dependencies:
 
 
 class Exchange:
-    """A request and its response, from the request's arrival to `finished`."""
+    """A request and its response, from the request's arrival to `finished`.
+
+    It arrived at `started` (seconds, of `time.perf_counter`), or now.
+    """
 
     __slots__ = (
-        "_dependencies", "caller", "duration", "method", "phases", "quotas", "request_id", "route", "started", "stored",
+        "_dependencies", "_phases", "caller", "database", "duration", "method", "quotas", "request_id", "route",
+        "started", "stored",
     )  # fmt: skip
 
-    def __init__(self, dependencies: Dependencies, method: str, route: str, request_id: str | None) -> None:
+    def __init__(
+        self, dependencies: Dependencies, method: str, route: str, request_id: str | None, started: float | None = None
+    ) -> None:
         self._dependencies = dependencies
         self.method = method
         self.route = route
@@ -46,9 +53,13 @@ class Exchange:
         self.caller = ANYONE
         self.quotas: tuple[Quota, ...] = ()
         self.stored = 0  # the sequence number of the message that this request has stored
-        self.phases: dict[str, float] = {}
-        self.started = time.perf_counter()
-        self.duration = 0.0
+        self.started = time.perf_counter() if started is None else started
+        self.duration = self.database = 0.0  # seconds; of them, the wait for MongoDB
+        self._phases: Phases | None = None
+
+    def start_phases(self) -> None:
+        """Time what this request waits for, in the current task. One that waits for nothing need not."""
+        self._phases = self._dependencies.metrics.begun(self.route)
 
     def identify(self, authorization: str | None) -> None:
         """Identify the caller by the header `Authorization`. Raises `BadRequest` (401) for an unknown key."""
@@ -62,9 +73,10 @@ class Exchange:
     def response_headers(self) -> dict[str, str]:
         """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
-        database, queue = self.phases.get(DATABASE, 0.0), self.phases.get(QUEUE, 0.0)
-        own = max(0.0, self.duration - database - queue)
-        timing = f"db;dur={database * 1000:.3f}, app;dur={own * 1000:.3f}"
+        spent = self._phases.so_far() if self._phases is not None else {}
+        self.database, queue = spent.get(DATABASE, 0.0), spent.get(QUEUE, 0.0)
+        own = max(0.0, self.duration - self.database - queue)
+        timing = f"db;dur={self.database * 1000:.3f}, app;dur={own * 1000:.3f}"
         return {
             "X-Request-ID": self.request_id,
             "Lab-Seen": str(max(self.stored, self._dependencies.service.complete)),
@@ -74,7 +86,7 @@ class Exchange:
 
     def finished(self, status: int) -> None:
         """Record the response in the metrics and in the access log."""
-        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, self.phases)
+        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, self._phases)
         if requests.isEnabledFor(logging.INFO):
             requests.info(
                 "request",
@@ -85,7 +97,7 @@ class Exchange:
                         "route": self.route,
                         "status": status,
                         "ms": round(self.duration * 1000, 3),
-                        "db_ms": round(self.phases.get(DATABASE, 0.0) * 1000, 3),
+                        "db_ms": round(self.database * 1000, 3),
                     }
                 },
             )

@@ -29,7 +29,6 @@ from server.api.handlers import post_message
 from server.api.problems import STATUS, BadRequest, Problem, problem
 from server.connections import CACHED_HEADS, SharedHeaders
 from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, OverLimit, Page, Quota
-from server.telemetry import start_phases
 
 LIST = "/messages"
 LIST_WITH_LIMIT = "/messages?limit="
@@ -186,7 +185,7 @@ class _Request(HTTPMessageDelegate):
 
     async def _store(self, exchange: Exchange) -> None:
         self._fast.in_flight.enter()
-        exchange.phases = start_phases()
+        exchange.start_phases()
         try:
             message, more = await post_message(self._fast.service, exchange, self._headers, self._body)
         except Exception as error:

@@ -9,8 +9,8 @@ import pytest
 
 from server import recent, tasks
 from server.messages import Entry, Page, Position, StoreUnavailable, Void
+from server.phases import DATABASE, Phase, start
 from server.recent import FRESH_SECONDS, TailCache, TtlCache, reader_for
-from server.telemetry import start_phases
 from server.timeline import Timeline
 from tests.server.clock import Clock
 from tests.server.memory import Memory, message, numbers, turns, unnumbered
@@ -188,13 +188,19 @@ async def test_nothing_has_to_be_filled_or_run(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize("cache", ["ttl", "tail"])
-async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(memory: Memory, cache: str) -> None:
+async def test_reads_at_once_are_one_query_whose_time_is_counted_to_each(cache: str) -> None:
+    class Timed(Memory):
+        async def before(self, position: Position, limit: int) -> list[Entry]:
+            with Phase(DATABASE):
+                return await super().before(position, limit)
+
+    memory = Timed([message(1), message(2), message(3)])
     reader = reader_for(cache, memory, Timeline(memory))
 
     async def timed() -> float:
-        phases = start_phases()
+        phases = start()
         await reader.recent(3, 0)
-        return phases["db"]
+        return phases.so_far()[DATABASE]
 
     assert all(each > 0 for each in await asyncio.gather(*(timed() for _ in range(5))))
     assert memory.queries == ["before"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from server.messages import Outcome, StoreUnavailable, Write
-from server.telemetry import DATABASE, QUEUE, Phase, start_phases
+from server.phases import DATABASE, QUEUE, Phase, start
 from server.writer import MAX_CHARACTERS, MAX_MESSAGES, GroupCommit, Single, writer_for
 from tests.server.clock import Clock
 from tests.server.memory import Memory, message, new, turns
@@ -193,9 +193,9 @@ async def test_a_commit_is_charged_to_each_who_waits_for_it_and_the_queue_before
     memory.may.clear()
 
     async def timed() -> dict[str, float]:
-        phases = start_phases()
+        phases = start()
         await writer.add(new(), 0)
-        return phases
+        return phases.so_far()
 
     first = [asyncio.create_task(timed()) for _ in range(3)]
     await turns(3)

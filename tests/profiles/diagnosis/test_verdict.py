@@ -67,10 +67,14 @@ def seen(parts: dict[str, float] | None = None, generator: str = "", lost: str =
 
 
 IN_MONGODB = {"in MongoDB": 30.0}
+FULL_LOCUST = "Locust used 99% of a core: it was the limit"
 CASES: list[tuple[str, Evidence]] = [
     (rules.HEALTHY, seen()),
     (rules.RATE_LIMIT, seen(refused_share=0.6, answered_share=0.4)),
-    (rules.LOAD_GENERATOR, seen(generator="Locust used 99% of a core: it was the limit", generator_core=0.99)),
+    (rules.LOAD_GENERATOR, seen({"answer unread": 8.0}, generator=FULL_LOCUST, generator_core=0.99)),
+    (rules.LOAD_GENERATOR, seen({"waiting to be sent": 50.0}, generator=FULL_LOCUST, generator_core=0.99)),
+    # It was late now and then, on the cores of a busy server, and hardly anything waited for it.
+    (rules.SERVER_CPU, seen({"driver's threads": 80.0}, generator="Locust was late", server_cpu=0.95)),
     (rules.MACHINE_FULL, seen(machine_busy=1.0, others_busy=0.6, generator_late=0.3, server_delayed=0.5, lag_ms=20.0)),
     (rules.SERVER_CPU, seen({"unread by the server": 20.0}, server_cpu=0.98, machine_busy=0.7, unread_ms=20.0)),
     (rules.SERVER_CPU, seen({"answer unsent": 20.0}, server_cpu=0.75, server_delayed=0.16)),
