@@ -16,6 +16,7 @@ import pytest
 from pymongo import MongoClient
 
 from harness.threads import meanwhile
+from loadtests import service
 from loadtests.run import Load
 from loadtests.targets import Command
 from profiles.diagnosis import culprit, faults, rules
@@ -71,6 +72,16 @@ def test_nothing_is_wrong(tmp_path: Path) -> None:
     seen = seen_with("none", tmp_path)
     assert judge(seen).verdict in possible(seen, rules.HEALTHY)
     assert set(seen.budget.parts) >= {"waiting to be sent", "application", "in MongoDB", "answer unread"}
+
+
+def test_of_many_callers_in_a_closed_loop_it_is_the_servers_processor(tmp_path: Path) -> None:
+    load = Load("mixed", users=256, seconds=SECONDS, warmup=1.0, fast=True)
+    with faults.situation("none") as found, found.running(**service.BASELINE) as server:
+        seen = look(load, server.url, tmp_path / "run", database=faults.DATABASE)
+    verdict = judge(seen)
+    assert verdict.verdict in possible(seen, rules.SERVER_CPU), verdict.why
+    # Nobody waits in a queue of writes here, and so it is: not one that was not seen, with all the rest of the time.
+    assert seen.budget.parts["queue of writes"] == 0.0 < seen.budget.parts["application"]
 
 
 def test_slow_queries_of_somebody_else_are_not_the_services(tmp_path: Path) -> None:
