@@ -2,9 +2,10 @@
 
 `python -m loadtests.faulty_server --burn MICROSECONDS …` takes the flags of `python -m server` after its own. It is the
 same service, but for what it does before it looks at a request: it wastes processor time, or blocks its event loop. Or
-it makes JSON again and again.
+it makes JSON again and again, or lets requests take turns.
 """
 
+import asyncio
 import runpy
 import sys
 import time
@@ -15,6 +16,7 @@ import click
 import pydantic_core
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
+from tornado.web import RequestHandler
 
 
 class Delayed(HTTPServerConnectionDelegate):
@@ -35,8 +37,9 @@ class Delayed(HTTPServerConnectionDelegate):
 @click.option("--burn", default=0.0, help="Microseconds of processor time to waste on each request.")
 @click.option("--block", default=0.0, help="Microseconds for which each request blocks the event loop.")
 @click.option("--json", default=1, help="How many times each answer is turned into JSON.")
+@click.option("--turn", default=0.0, help="Microseconds for which a handler holds a lock that all handlers want.")
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def command(burn: float, block: float, json: int, flags: tuple[str, ...]) -> None:
+def command(burn: float, block: float, json: int, turn: float, flags: tuple[str, ...]) -> None:
     """Run the message service with a fault. FLAGS are its own."""
 
     def fault() -> None:
@@ -47,6 +50,8 @@ def command(burn: float, block: float, json: int, flags: tuple[str, ...]) -> Non
     before_all_requests(fault)
     if json > 1:
         make_json_again(json)
+    if turn:
+        take_turns(turn / 1e6)
     sys.argv = ["server", *flags]
     runpy.run_module("server", run_name="__main__")
 
@@ -78,6 +83,18 @@ def make_json_again(times: int) -> None:
         return encode(*arguments, **options)
 
     setattr(pydantic_core, "to_json", to_json)  # noqa: B010
+
+
+def take_turns(seconds: float) -> None:
+    """Let each of Tornado's handlers wait for the one before it, and then for so long, without use of the processor."""
+    lock, execute = asyncio.Lock(), RequestHandler._execute
+
+    async def in_turn(self: RequestHandler, *arguments: Any, **options: Any) -> None:
+        async with lock:
+            await asyncio.sleep(seconds)
+        await execute(self, *arguments, **options)
+
+    setattr(RequestHandler, "_execute", in_turn)  # noqa: B010
 
 
 def waste_time(seconds: float) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,11 @@ def _in_the_service(*flags: str, load: Load = CLOSED, **settings: Any) -> Callab
     return inject
 
 
+def _many_callers(folder: Path) -> Iterator[Situation]:
+    with _mongodb(folder) as (uri, _):
+        yield Situation(replace(CLOSED, users=256), _settings(uri, **service.BASELINE))
+
+
 def _slow_network(folder: Path) -> Iterator[Situation]:
     with _mongodb(folder) as (uri, _):
         port = uri.partition("127.0.0.1:")[2].partition("/")[0]
@@ -246,6 +251,16 @@ FAULTS: Mapping[str, Fault] = {
         rules.SERVER_CPU,
         "answers are turned into JSON 200 times",
         _in_the_service("--json", "200", load=READS, cache="off"),
+    ),
+    "turns": _fault(
+        rules.SLOTS,
+        "requests take turns of 5 ms: a lock that all handlers want",
+        _in_the_service("--turn", "5000", load=READS, cache="off"),
+    ),
+    "callers": _fault(
+        rules.SERVER_CPU,
+        "256 callers in a closed loop, on the service without what makes it fast",
+        _many_callers,
     ),
     "network": _fault(rules.NETWORK, "MongoDB is 15 ms away, each way", _slow_network),
     "write-limit": _fault(rules.RATE_LIMIT, "50 writes/s are let in, and 150/s are offered", _write_limit),

@@ -258,6 +258,7 @@ RULES: tuple[Rule, ...] = (
             below("connections", 2.0, "few connections are in use"),
             at_least("pool_ms", 1.0, "an operation waits for a connection"),
         ),
+        unless=(at_least("server_pressed", 0.85, "the server wants the processor nearly all of the time"),),
         next="give the driver more connections (maxPoolSize in the URI), or make each use shorter",
     ),
     Rule(
