@@ -216,7 +216,9 @@ RULES: tuple[Rule, ...] = (
         needs=(
             at_least("network_share", 0.3, "requests wait for MongoDB"),
             at_least(
-                "held_ms", 4.0, "an operation takes long, and is neither on the way nor, by MongoDB's clock, at work"
+                "held_ms",
+                4.0,
+                "an operation takes long: not on the way, nor at work by MongoDB's clock, nor at its disk",
             ),
             below("ping_share", 0.3, "a ping is quick: MongoDB holds the operations of the service"),
         ),

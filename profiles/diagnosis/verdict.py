@@ -116,8 +116,8 @@ def _combined(seen: Evidence) -> dict[str, float]:
         # Waiting for a connection or a thread, and using it.
         "queue_ratio": seen["pool_share"] / in_use if in_use else nan,
         "ping_share": seen["ping_ms"] / seen["use_ms"] if seen["use_ms"] else nan,
-        # With a connection, and neither in MongoDB by its own clock nor on the way.
-        "held_ms": seen["use_ms"] - seen["operation_ms"] - seen["ping_ms"],
+        # With a connection, and neither in MongoDB by its own clock, nor on the way, nor at its disk, as a commit is.
+        "held_ms": seen["use_ms"] - seen["operation_ms"] - seen["ping_ms"] - _sum(0.0, seen["sync_ms"]),
     }
 
 

@@ -112,6 +112,8 @@ CASES: list[tuple[str, Evidence]] = [
     (rules.UNKNOWN, seen({"network or commit": 40.0}, ping_ms=9.0, use_ms=12.0, machine_busy=0.99, answered_share=nan)),
     # MongoDB holds operations before it begins to count: its clock says little, and a ping is quick.
     (rules.QUERIES, seen({"network or commit": 40.0}, use_ms=22.0)),
+    # A commit waits for a disk that is slow, and keeps up.
+    (rules.HEALTHY, seen({"network or commit": 6.0}, use_ms=9.0, sync_ms=6.0)),
     (rules.UNKNOWN, seen(answered_share=nan)),
     (rules.UNKNOWN, seen(answered_share=0.66)),
     (rules.UNKNOWN, seen(failed_share=0.2)),
