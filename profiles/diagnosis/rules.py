@@ -218,7 +218,7 @@ RULES: tuple[Rule, ...] = (
             at_least(
                 "held_ms",
                 4.0,
-                "an operation takes long: not on the way, nor at work by MongoDB's clock, nor at its disk",
+                "an operation takes long, neither on the way, nor at work by MongoDB's clock, nor at its disk",
             ),
             below("ping_share", 0.3, "a ping is quick: MongoDB holds the operations of the service"),
         ),
