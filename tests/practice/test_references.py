@@ -22,9 +22,15 @@ STAGES_OF = {
     "lab": ("scaffolding", "replies"),
 }
 
+# What comes of a storm of writes is judged by its times: `alone`.
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 CASES = [
-    pytest.param(name, stage, marks=needs_node if name == "node" else (), id=f"{name}-{stage}")
+    pytest.param(
+        name,
+        stage,
+        marks=[*([needs_node] if name == "node" else []), *([pytest.mark.alone] if stage == "writes" else [])],
+        id=f"{name}-{stage}",
+    )
     for name, chosen in STAGES_OF.items()
     for stage in chosen
 ]
@@ -69,6 +75,7 @@ LOG = (
 
 
 @needs_node
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("changes", "checks"),
     [
