@@ -1,14 +1,14 @@
 """The short form of the selftest: right servers pass, wrong ones are caught, and what it says is what it saw."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from practice import selftest, stages
+from practice.__main__ import command
 from practice.mutants import MUTANTS, by_name
 from practice.selftest import Trial, Verdict
+from tests.in_process import invoke
 
 pytestmark = pytest.mark.timeout(600)
 FEW = ("stdlib", "visits_lost_under_concurrency", "since_exclusive", "sms_blank_fields_dropped")
@@ -16,8 +16,7 @@ FEW = ("stdlib", "visits_lost_under_concurrency", "since_exclusive", "sms_blank_
 
 def test_a_reference_passes_and_mutants_are_caught() -> None:
     only = [word for name in FEW for word in ("--only", name)]
-    command = [sys.executable, "-m", "practice", "selftest", "--quick", *only]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
+    ended = invoke(command, "selftest", "--quick", *only)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "references  1 of 1 passed (python)" in ended.stdout
 

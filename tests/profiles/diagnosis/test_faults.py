@@ -6,7 +6,6 @@ what was injected: where the kernel's counters say so, a verdict may be about th
 
 import json
 import shutil
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -18,10 +17,12 @@ from pymongo import MongoClient
 from harness.threads import meanwhile
 from loadtests.run import Load
 from loadtests.targets import Command
+from profiles.__main__ import command
 from profiles.diagnosis import culprit, faults, rules
 from profiles.diagnosis.evidence import Evidence
 from profiles.diagnosis.observe import look
 from profiles.diagnosis.verdict import judge
+from tests.in_process import invoke
 
 pytestmark = pytest.mark.alone
 BUSY = {rules.MACHINE_FULL, rules.LOAD_GENERATOR, rules.UNKNOWN}
@@ -97,10 +98,7 @@ def test_slow_queries_of_somebody_else_are_not_the_services(tmp_path: Path) -> N
 
 
 def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
-    words = ["diagnose", "--fault", "write-limit", "--json", "--folder", str(tmp_path / "diagnosis")]
-    ended = subprocess.run(
-        [sys.executable, "-m", "profiles", *words], check=False, capture_output=True, text=True, timeout=240
-    )
+    ended = invoke(command, "diagnose", "--fault", "write-limit", "--json", "--folder", tmp_path / "diagnosis")
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
     assert document["verdict"] in {rules.RATE_LIMIT} | BUSY
