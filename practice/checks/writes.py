@@ -78,18 +78,21 @@ class Storm:
         return [(text, each) for text, each in self.sent if 200 <= each.status < 300]
 
     @property
-    def admitting_seconds(self) -> float:
-        """From the first write to the last answer to an admitted one: so long the server has had to admit them.
-
-        On a busy machine writes lie unread for seconds, and a server that reads them late is right to admit more.
-        """
-        return max([self.seconds, *(each.answered - self.sent[0][1].due for _, each in self.admitted)])
-
-    @property
     def is_disturbed(self) -> bool:
         """Whether other programs took so much of the machine that late and missing answers may be their doing."""
         times = [each.answered - each.begun if each.status else math.inf for _, each in self.sent]
         return self.others > BUSY_SHARE and sorted(times)[int(UNDISTURBED_SHARE * (len(times) - 1))] > LATE_SECONDS
+
+    @property
+    def admitting_seconds(self) -> float:
+        """How long the server has had to admit writes.
+
+        On a machine that others keep busy they lie unread for seconds, and who reads them late is right to admit more:
+        there, until the last admitted one was answered. Elsewhere whoever answers late has let them wait.
+        """
+        if self.others <= BUSY_SHARE:
+            return self.seconds
+        return max([self.seconds, *(each.answered - self.sent[0][1].due for _, each in self.admitted)])
 
     def broken(self, expected: str) -> Broken:
         """What to raise: the request of the storm, how often, and how often each status came."""
@@ -213,7 +216,7 @@ def limited(server: Server) -> None:
     most = HIGH * limit * seen.admitting_seconds + limit
     if len(seen.admitted) > most:
         raise seen.broken(
-            f"at most {most:.0f} admitted until the last of them is answered, after {seen.admitting_seconds:.1f} s: "
+            f"at most {most:.0f} admitted in {seen.admitting_seconds:.1f} s: "
             f"{HIGH} of {limit} a second, and a burst of {limit}"
         )
 
