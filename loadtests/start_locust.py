@@ -16,15 +16,15 @@ from gevent import events
 
 events.notify_and_call_entry_points = events.notify
 
-from locust import main as locust  # noqa: E402  importing Locust is what replaces the modules
+from locust import main as locust_main  # noqa: E402  importing Locust is what replaces the modules
 
 WAIT_SECONDS = 0.05
-locust.time = SimpleNamespace(  # of Locust's main module alone
+locust_main.time = SimpleNamespace(  # of Locust's main module alone
     **(vars(time) | {"sleep": lambda seconds: time.sleep(min(seconds, WAIT_SECONDS))})
 )
 
 try:
-    locust.main()
+    locust_main.main()
 except SystemExit as ended:
     atexit._run_exitfuncs()  # Locust's own ends its workers
     sys.stdout.flush()

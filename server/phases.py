@@ -40,8 +40,8 @@ class Phases:
         """From now on this spends its time on what `work` spends its on: all of it, as all others who wait do."""
         self._waits_for.append((work, work.so_far()))
 
-    def have(self, work: "Phases") -> None:
-        """Stop waiting for `work`."""
+    def stop_waiting_for(self, work: "Phases") -> None:
+        """Keep what `work` has spent meanwhile, and wait for it no more."""
         ended = next(each for each in self._waits_for if each[0] is work)
         self._waits_for.remove(ended)
         for name, seconds in _since(*ended).items():
@@ -91,7 +91,7 @@ def waiting_for(work: Phases) -> Iterator[None]:
     try:
         yield
     finally:
-        request.have(work)
+        request.stop_waiting_for(work)
 
 
 class Phase:

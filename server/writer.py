@@ -100,7 +100,7 @@ class GroupCommit:
                     outcomes = [error] * len(batch)
                 self._last_took = self._clock() - began
                 for waiting, outcome in zip(batch, outcomes, strict=True):
-                    waiting.phases.have(commit)
+                    waiting.phases.stop_waiting_for(commit)
                     waiting.settle(outcome)
         finally:
             self._committing = None

@@ -45,6 +45,11 @@ class Budget:
         known = [self.parts[name] for name in names if name in self.parts]
         return sum(known) / sent if known and sent > 0 else float("nan")
 
+    def share_of_all(self, *names: str) -> float:
+        """Parts as a share of the whole time, from when a request was due; NaN if one of them was not measured."""
+        nan = float("nan")
+        return sum(self.parts.get(name, nan) for name in names) / self.total_ms if self.total_ms > 0 else nan
+
     def largest(self, number: int) -> dict[str, float]:
         """The largest parts, ms by name."""
         return dict(sorted(self.parts.items(), key=lambda each: -each[1])[:number])

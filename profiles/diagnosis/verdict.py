@@ -6,7 +6,6 @@ from math import isnan, nan
 from typing import Any
 
 from loadtests.summary import MACHINE_FULL as SUMMARY_FULL
-from profiles.diagnosis.budget import Budget
 from profiles.diagnosis.evidence import SIGNALS, Evidence
 from profiles.diagnosis.rules import HEALTHY, RULES, UNKNOWN, Finding, Rule, Test
 
@@ -107,7 +106,7 @@ def _combined(seen: Evidence) -> dict[str, float]:
     void = seen.generator if not seen.generator.startswith(SUMMARY_FULL) else ""
     return {
         "generator_limited": float(bool(void)),
-        "generator_share": _of_all(seen.budget, "waiting to be sent", "answer unread"),
+        "generator_share": seen.budget.share_of_all("waiting to be sent", "answer unread"),
         "own_share": seen.budget.share("unread by the server", "application", "answer unsent", "driver's threads"),
         "loop_ms": _largest(seen["lag_ms"], seen["unread_ms"]),
         "server_pressed": _sum(seen["server_cpu"], seen["server_delayed"]),
@@ -119,11 +118,6 @@ def _combined(seen: Evidence) -> dict[str, float]:
         # With a connection, and neither in MongoDB by its own clock, nor on the way, nor at its disk, as a commit is.
         "held_ms": seen["use_ms"] - seen["operation_ms"] - seen["ping_ms"] - _sum(0.0, seen["sync_ms"]),
     }
-
-
-def _of_all(spent: Budget, *names: str) -> float:
-    """Parts of the budget as a share of the whole time, from when a request was due; NaN if one was not measured."""
-    return sum(spent.parts.get(name, nan) for name in names) / spent.total_ms if spent.total_ms > 0 else nan
 
 
 def _largest(*values: float) -> float:

@@ -48,7 +48,7 @@ def test_who_waits_for_the_work_of_others_spends_what_it_spends_from_then_on(clo
     assert early.so_far() == {QUEUE: 1, POOL: 2, IN_USE: 4}
     assert late.so_far() == {POOL: 0, IN_USE: 4}
     query.end(IN_USE)
-    late.have(query)
+    late.stop_waiting_for(query)
     clock.time += 8
     query.begin(POOL)  # for somebody else
     clock.time += 8
