@@ -1,5 +1,6 @@
 """What the kernel tells of the processes of a run, while it lasts: work, waiting for a processor, unread bytes."""
 
+import itertools
 import os
 import random
 import threading
@@ -98,9 +99,15 @@ class KernelWatch:
     ours: list[tuple[float, float]] = field(default_factory=list)  # (time, processor seconds of this process)
 
     def mean_unread(self, who: str, begin: float, end: float) -> float:
-        """The mean number of connections with bytes that `who` (a field of `Unread`) has not read."""
-        counts = [getattr(each, who) for each in self.unread if begin <= each.time <= end]
-        return sum(counts) / len(counts) if counts else nan
+        """The mean number, over the time, of connections with bytes that `who` (a field of `Unread`) has not read.
+
+        Looks come late when others have the processor, and that is when most lies unread: each counts for its stretch.
+        """
+        seen = [(each.time, getattr(each, who)) for each in self.unread if begin <= each.time <= end]
+        if len(seen) < 2:
+            return nan
+        area = sum((after[0] - before[0]) * (before[1] + after[1]) / 2 for before, after in itertools.pairwise(seen))
+        return area / (seen[-1][0] - seen[0][0])
 
     def processor(self, role: str, begin: float, end: float) -> tuple[float, float]:
         """The processor use of `role`, as a share of what it can use, and the share of the time it was kept from one.
@@ -165,9 +172,9 @@ def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence
         while not ended.wait(max(took / QUEUE_SHARE, random.uniform(*QUEUE_SECONDS))):
             if clock.now() - looked >= FIND_SECONDS:
                 looked, known = clock.now(), sockets.connections({port, *database_ports}, without_own=True)
-            began = time.perf_counter()
+            began = time.thread_time()  # of this thread alone: who is kept from looking must not look less often
             held = kernel.of(known)
-            took = time.perf_counter() - began
+            took = time.thread_time() - began
             seen.unread.append(
                 Unread(
                     clock.now(),

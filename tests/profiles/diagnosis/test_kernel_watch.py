@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.run import Load
 from loadtests.targets import Command
-from profiles.diagnosis.kernel_watch import KernelWatch, Look
+from profiles.diagnosis.kernel_watch import KernelWatch, Look, Unread
 from profiles.diagnosis.observe import look
 
 
@@ -50,6 +50,19 @@ def test_what_was_not_seen_twice_is_not_seen() -> None:
         isnan(value) for value in (*seen.processor("server", 0.0, 2.0), seen.working_threads("server", 0.0, 2.0))
     )
     assert isnan(seen.processor("mongod", 0.0, 2.0)[0])
+
+
+def unread(time: float, requests: int) -> Unread:
+    return Unread(time, requests, answers=0, operations=0, replies=0)
+
+
+def test_a_look_counts_for_as_long_as_nobody_looked_again() -> None:
+    """On a busy machine looks come late just when most lies unread: the mean of the looks would be 1.6."""
+    looks = [unread(0.0, 0), unread(0.1, 0), unread(0.2, 4), unread(0.9, 4), unread(1.0, 0)]
+    seen = KernelWatch(unread=looks)
+    assert seen.mean_unread("requests", 0.0, 1.0) == pytest.approx(0.1 * 2 + 0.7 * 4 + 0.1 * 2)
+    assert seen.mean_unread("requests", 0.15, 0.95) == pytest.approx(4)
+    assert isnan(seen.mean_unread("requests", 0.85, 0.95))  # one look is no stretch of time
 
 
 SERVER = """
