@@ -268,13 +268,13 @@ class PagedReads(Protocol):
 
     complete: int
 
-    async def page(self, position: Position, limit: int) -> Page:
-        """The `limit` messages below `position`, newest first."""
+    async def page(self, position: Position, limit: int, complete: int | None = None) -> Page:
+        """The `limit` messages below `position`, newest first, none above what is complete, or was: `complete`."""
 
     async def floor(self, since: datetime) -> int | None:
         """The lowest number of a message created at or after `since`, or None."""
 
-    async def after(self, seq: int, limit: int, ceiling: int | None) -> Page:
+    async def after(self, seq: int, limit: int, ceiling: int) -> Page:
         """The `limit` messages that follow number `seq` and are below `ceiling`, oldest first."""
 
     async def replies(self, id: str, after: int, limit: int) -> Page:
@@ -338,12 +338,13 @@ class MessageService:
     ) -> Page:
         """The `limit` newest messages created at or after `since`, newest first; or those `below` a page's `next`."""
         await self._paged.catch_up(seen)
+        complete = self._paged.complete  # now: what is stored while the floor is looked for may lie below it
         floor = await self._paged.floor(since)
         below = below or Position()
         if floor is None or below.before_id is not None:
-            return Page([], None, self._paged.complete)
+            return Page([], None, complete)
         highest_floor = floor if below.floor is None else max(floor, below.floor)
-        return await self._paged.page(Position(below.before, None, highest_floor), limit)
+        return await self._paged.page(Position(below.before, None, highest_floor), limit, complete)
 
     async def after(
         self,
@@ -355,12 +356,13 @@ class MessageService:
     ) -> Page:
         """The `limit` messages that follow a page's `up_to`, oldest first; only those `since` and `below`, if given."""
         await self._paged.catch_up(seen)
+        complete = self._paged.complete  # as in `since`
         if since is not None:
             floor = await self._paged.floor(since)
             if floor is None:
                 return Page([], None, seq)
-            seq = max(seq, floor - 1)
-        ceiling = None if below is None else below.before if below.before is not None else 0
+            seq = max(seq, min(floor - 1, complete))
+        ceiling = complete + 1 if below is None else min(complete + 1, below.before or 0)
         return await self._paged.after(seq, limit, ceiling)
 
     async def get(self, id: str) -> Message:

@@ -74,9 +74,9 @@ class Timeline:
             return await self.page(Position(), limit)
         return await self._page(entries, Position(), limit, complete)
 
-    async def page(self, position: Position, limit: int) -> Page:
-        """The `limit` messages below `position`, newest first, none above `complete`."""
-        complete = self.complete
+    async def page(self, position: Position, limit: int, complete: int | None = None) -> Page:
+        """The `limit` messages below `position`, newest first, none above `complete`: what it is now, if left out."""
+        complete = self.complete if complete is None else complete
         if position.before_id is None:
             before = complete + 1 if position.before is None else min(position.before, complete + 1)
             position = Position(before, None, position.floor)

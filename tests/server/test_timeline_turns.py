@@ -1,15 +1,17 @@
 """The timeline turn by turn: which queries it makes, and what it shows of what they find, on a database in memory."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from server import tasks
-from server.messages import Position, Void
+from server.messages import MessageService, Position, Void
 from server.timeline import BATCH, GAP_SECONDS, WAIT_SECONDS, Timeline
+from server.writer import Single
 from tests.server.clock import Clock
-from tests.server.memory import Memory, message, new, numbers, turns, unnumbered
+from tests.server.memory import BEGIN, Memory, message, new, numbers, turns, unnumbered
 
 pytestmark = pytest.mark.asyncio
 
@@ -148,6 +150,28 @@ async def test_following_asks_once_where_nothing_is_void(clock: Clock) -> None:
     assert (page.messages, page.up_to) == ([], 9)
     page = await timeline.after(0, 9, ceiling=5)
     assert (numbers(page.messages), page.up_to) == ([1, 2, 4], 4)
+
+
+@pytest.mark.parametrize("later", [1, 2])
+@pytest.mark.parametrize("read", ["since", "after"])
+@pytest.mark.parametrize("passed", range(8))
+async def test_what_is_stored_while_a_list_since_is_read_is_shown_by_it_or_by_the_next(
+    clock: Clock, read: str, passed: int, later: int
+) -> None:
+    """A slow writer stores its message after so many turns of the read, perhaps below one that was stored before."""
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    service = MessageService(memory, timeline, timeline, Single(memory))
+    at = BEGIN + timedelta(seconds=5)
+    messages = [message(seq, seconds=5) for seq in (1, 2)]
+    memory.store(*messages[later:])
+    reading = asyncio.create_task(service.since(at, 9) if read == "since" else service.after(0, 9, since=at))
+    await turns(passed)
+    memory.store(*messages[:later])
+    for each in messages:
+        timeline.note_stored(each)
+    page = await reading
+    assert numbers(page.messages) == sorted(range(1, page.up_to + 1), reverse=read == "since")
 
 
 async def test_replies_are_paged_up_to_what_is_complete(clock: Clock) -> None:
