@@ -17,8 +17,10 @@ from profiles.record import ProfilerError
 
 SECONDS = 2.0
 _PYTHON = re.compile(r"\.py(:\d+)?\)$")
-# Threads that wait for these are not at work; py-spy's own list is of Python frames only.
-_WAITS = re.compile(r"(poll|select|futex|accept|recv|read|nanosleep|sem_wait|cond_wait|sem_clockwait)\w* \(")
+# Threads that wait for these are not at work; py-spy's own list is of Python frames only. Python's lock is one of them.
+_WAITS = re.compile(
+    r"(?:^|_)(poll|epoll|select|futex|accept|recv|read|nanosleep|(sem|cond)_\w*wait|mutex_lock|acquire_lock)\w* \("
+)
 SQLITE = "sqlite3"
 
 
@@ -52,8 +54,9 @@ def find(server: Running, load: Load, folder: Path, *, blocked: bool) -> Culprit
             sampled = stacks.read(
                 profile_run(server, load, folder / "sqlite", waiting=True, native=True) / "profile.raw"
             )
+            sampled = sampled[_works(sampled)]
             inside = sampled[sampled["stack"].str.contains(SQLITE)]
-            at_work = inside["samples"].sum() / max(1, sampled.loc[_works(sampled), "samples"].sum())
+            at_work = inside["samples"].sum() / max(1, sampled["samples"].sum())
             if at_work >= 0.5:
                 return replace(_most(inside), share=float(at_work), in_sqlite=True)
         sampled = stacks.read(profile_run(server, load, folder / "profile", waiting=blocked) / "profile.raw")
@@ -76,9 +79,12 @@ def _innermost(stack: str) -> str:
 
 def _works(sampled: pd.DataFrame) -> "pd.Series[bool]":
     """Which of the stacks are of threads that do something, or block the loop: not those that wait for work."""
-    return ~sampled["stack"].map(
-        lambda stack: bool(stacks.waits_for(stack)) or bool(_WAITS.search(stack.rpartition(";")[2]))
-    )
+    return ~sampled["stack"].map(lambda stack: bool(stacks.waits_for(stack)) or bool(_WAITS.search(_last_named(stack))))
+
+
+def _last_named(stack: str) -> str:
+    """The innermost frame that has a name: below it may be addresses in a C library without symbols."""
+    return next((frame for frame in reversed(stack.split(";")) if not frame.startswith("0x")), "")
 
 
 def _has_sqlite(process: psutil.Process) -> bool:
