@@ -269,7 +269,7 @@ class PagedReads(Protocol):
     complete: int
 
     async def page(self, position: Position, limit: int, complete: int | None = None) -> Page:
-        """The `limit` messages below `position`, newest first, none above what is complete, or was: `complete`."""
+        """The `limit` messages below `position`, newest first, none above `complete`: what it is now, if left out."""
 
     async def floor(self, since: datetime) -> int | None:
         """The lowest number of a message created at or after `since`, or None."""
@@ -338,7 +338,7 @@ class MessageService:
     ) -> Page:
         """The `limit` newest messages created at or after `since`, newest first; or those `below` a page's `next`."""
         await self._paged.catch_up(seen)
-        complete = self._paged.complete  # now: what is stored while the floor is looked for may lie below it
+        complete = self._paged.complete  # read before the floor is: what is stored meanwhile may lie below that
         floor = await self._paged.floor(since)
         below = below or Position()
         if floor is None or below.before_id is not None:
@@ -356,7 +356,7 @@ class MessageService:
     ) -> Page:
         """The `limit` messages that follow a page's `up_to`, oldest first; only those `since` and `below`, if given."""
         await self._paged.catch_up(seen)
-        complete = self._paged.complete  # as in `since`
+        complete = self._paged.complete  # before the floor, as in `since`
         if since is not None:
             floor = await self._paged.floor(since)
             if floor is None:

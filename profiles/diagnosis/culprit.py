@@ -19,7 +19,7 @@ SECONDS = 2.0
 _PYTHON = re.compile(r"\.py(:\d+)?\)$")
 # Threads that wait for these are not at work; py-spy's own list is of Python frames only. Python's lock is one of them.
 _WAITS = re.compile(
-    r"(?:^|_)(poll|epoll|select|futex|accept|recv|read|nanosleep|(sem|cond)_\w*wait|mutex_lock|acquire_lock)\w* \("
+    r"(?:^|_)([ep]?poll|p?select|futex|accept|recv|read|nanosleep|(sem|cond)_\w*wait|mutex_lock|acquire_lock)\w* \("
 )
 SQLITE = "sqlite3"
 

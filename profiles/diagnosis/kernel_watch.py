@@ -20,7 +20,7 @@ from profiles.kernel import PROC, is_python
 
 # Looks at the queues come at random, so that they are not in step with the load.
 QUEUE_SECONDS = (0.005, 0.015)
-QUEUE_SHARE = 0.1  # of the time at most goes into looking
+QUEUE_SHARE = 0.1  # of a processor at most goes into looking
 THREADS_SECONDS = 0.25
 STATE_SECONDS = (0.03, 0.07)  # at random too: who is stopped in turns may be so in step
 FIND_SECONDS = 1.0
@@ -101,7 +101,7 @@ class KernelWatch:
     def mean_unread(self, who: str, begin: float, end: float) -> float:
         """The mean number, over the time, of connections with bytes that `who` (a field of `Unread`) has not read.
 
-        Looks come late when others have the processor, and that is when most lies unread: each counts for its stretch.
+        Not over the looks: on a busy machine they come late, and that is when most lies unread.
         """
         seen = [(each.time, getattr(each, who)) for each in self.unread if begin <= each.time <= end]
         if len(seen) < 2:

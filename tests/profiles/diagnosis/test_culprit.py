@@ -1,4 +1,4 @@
-"""Which threads are at work, by the ends of stacks as py-spy wrote them of a Flask server on SQLite."""
+"""Which threads are at work, by ends of stacks such as py-spy writes of a Flask server on SQLite."""
 
 import pandas as pd
 import pytest
@@ -11,6 +11,9 @@ WAITS = {
     "for it, in C without symbols": f"sock_call_ex (socketmodule.c:923);pthread_cond_timedwait (libc.so.6);{LIBC}",
     "for a lock": f"wait (threading.py:331);PyThread_acquire_lock_timed (libpython3.11.so.1.0);{LIBC}",
     "for a request": "select_poll_poll_impl (selectmodule.c:640);poll (libc.so.6)",
+    "for a request, with a mask of signals": "serve (server.c:12);ppoll (libc.so.6)",
+    "for one of several": "serve (server.c:12);pselect (libc.so.6)",
+    "in an event loop": "select_epoll_poll_impl (selectmodule.c:1600);epoll_wait (libc.so.6)",
 }
 WORKS = {
     "in SQLite": "pysqlite_step (util.c:31);sqlite3_step (libsqlite3.so.0);0x7f3dc8aa3f16 (libsqlite3.so.0)",
