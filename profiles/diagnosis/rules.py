@@ -277,9 +277,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         SERVER_CPU,
         needs=(
-            at_least("own_share", 0.5, "requests wait unread, or for the server's own code"),
+            at_least("own_share", 0.4, "requests wait unread, or for the server's own code"),
             at_least("server_cpu", 0.65, "the server works most of the time"),
-            at_least("server_pressed", 0.85, "and wants the processor nearly all of the time"),
+            at_least("server_pressed", 0.8, "and wants the processor nearly all of the time"),
         ),
         expects=(at_least("server_cpu", 0.8, "it uses all the processor that it can"), NOT_IN_MONGODB),
         unless=(at_least("others_busy", 0.25, "other programs take the processor from everybody"),),
