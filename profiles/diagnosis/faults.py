@@ -216,7 +216,7 @@ def _starved_generator(folder: Path) -> Iterator[Situation]:
         own = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {0})
         try:
-            yield Situation(Load("reads", users=32, seconds=5.0, warmup=1.0, rate=150.0), _settings(uri))
+            yield Situation(Load("reads", users=32, seconds=5.0, warmup=1.0, rate=600.0), _settings(uri))
         finally:
             os.sched_setaffinity(0, own)
 

@@ -165,6 +165,7 @@ def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence
         kernel = sockets.UnreadBytes()
     except OSError:  # not on this system
         return
+    be_punctual()
     known: list[sockets.Connection] = []
     looked = -FIND_SECONDS
     with closing(kernel):
@@ -184,6 +185,15 @@ def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence
                     replies=sum(each.remote_port in database_ports for each in held),
                 )
             )
+
+
+def be_punctual() -> None:
+    """Let this thread run when it wants to, on a busy machine too, if the system allows it (root, or RLIMIT_RTPRIO).
+
+    Else it looks when others have just been at work, or wait, and not at times of its own.
+    """
+    with suppress(AttributeError, PermissionError):  # another system, or not allowed
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
 def _keep_looking(seen: KernelWatch, url: str, database_ports: Sequence[int], ended: threading.Event) -> None:

@@ -125,6 +125,16 @@ RULES: tuple[Rule, ...] = (
         next="share the users out among more processes (--processes), or use prepared requests (fast users)",
     ),
     Rule(
+        LOAD_GENERATOR,
+        needs=(
+            at_least("generator_share", 0.5, "most of its time a request waits to be sent, or its answer to be read"),
+            at_least("generator_late", 0.05, "timers in Locust are late"),
+        ),
+        expects=(NOT_FULL, IDLE, MONGOD_IDLE),
+        explains=frozenset({POOL}),
+        next="give Locust a core of its own, or share the users out among more processes (--processes)",
+    ),
+    Rule(
         MACHINE_FULL,
         needs=(
             FULL,

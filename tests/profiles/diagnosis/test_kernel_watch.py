@@ -1,6 +1,8 @@
 """What the kernel's counters say of a process's threads: made-up looks, and a server with a thread for each request."""
 
+import os
 import sys
+import threading
 from math import isnan
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from loadtests.run import Load
 from loadtests.targets import Command
-from profiles.diagnosis.kernel_watch import KernelWatch, Look, Unread
+from profiles.diagnosis.kernel_watch import KernelWatch, Look, Unread, be_punctual
 from profiles.diagnosis.observe import look
 
 
@@ -63,6 +65,15 @@ def test_a_look_counts_for_as_long_as_nobody_looked_again() -> None:
     assert seen.mean_unread("requests", 0.0, 1.0) == pytest.approx(0.1 * 2 + 0.7 * 4 + 0.1 * 2)
     assert seen.mean_unread("requests", 0.15, 0.95) == pytest.approx(4)
     assert isnan(seen.mean_unread("requests", 0.85, 0.95))  # one look is no stretch of time
+
+
+def test_the_thread_that_looks_comes_first_if_it_may() -> None:
+    found: list[int] = []
+    looking = threading.Thread(target=lambda: (be_punctual(), found.append(os.sched_getscheduler(0))))
+    looking.start()
+    looking.join(20)
+    assert found in ([os.SCHED_FIFO], [os.SCHED_OTHER])
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 SERVER = """

@@ -78,6 +78,9 @@ CASES: list[tuple[str, Evidence]] = [
     (rules.RATE_LIMIT, seen(refused_share=0.6, answered_share=0.4)),
     (rules.LOAD_GENERATOR, seen({"answer unread": 8.0}, generator=FULL_LOCUST, generator_core=0.99)),
     (rules.LOAD_GENERATOR, seen({"waiting to be sent": 50.0}, generator=FULL_LOCUST, generator_core=0.99)),
+    # All that was due was answered, and what callers waited for was Locust, which is short of a processor.
+    (rules.LOAD_GENERATOR, seen({"waiting to be sent": 9.0, "answer unread": 4.0}, generator_late=0.11)),
+    (rules.HEALTHY, seen({"waiting to be sent": 9.0, "answer unread": 4.0}, generator_late=0.02)),
     # It was late now and then, on the cores of a busy server, and hardly anything waited for it.
     (rules.SERVER_CPU, seen({"driver's threads": 80.0}, generator="Locust was late", server_cpu=0.95)),
     (rules.MACHINE_FULL, seen(machine_busy=1.0, others_busy=0.6, generator_late=0.3, server_delayed=0.5, lag_ms=20.0)),
