@@ -88,7 +88,7 @@ SIGNALS: Mapping[str, Kind] = {
         "ms",
         "requests lay unread in the kernel, mean",
         "sock_diag, by Little's law",
-        "bursts between two looks, which are 10 ms apart or more; without root a full machine",
+        "bursts between two looks, which are 4 ms apart or more; without root a full machine",
     ),
     "mongod_cpu": Kind(
         "of what it can use",

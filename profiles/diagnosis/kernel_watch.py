@@ -19,7 +19,7 @@ from harness.threads import meanwhile
 from profiles.kernel import PROC, is_python
 
 # Looks at the queues come at random, so that they are not in step with the load.
-QUEUE_SECONDS = (0.005, 0.015)
+QUEUE_SECONDS = (0.002, 0.006)
 QUEUE_SHARE = 0.1  # of a processor at most goes into looking
 THREADS_SECONDS = 0.25
 STATE_SECONDS = (0.03, 0.07)  # at random too: who is stopped in turns may be so in step
