@@ -1,5 +1,6 @@
 """The command `python -m client`: send and read messages of a running service."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ import click
 from client import rendering, times
 from client.errors import ClientError, NotFound
 from client.messages import Message, MessageClient
+from client.transport import PATIENCE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -20,8 +22,22 @@ author_option = click.option("--author", help="Author of the message; anonymous 
 limit_option = click.option("--limit", type=click.IntRange(1), help="Maximum number of messages.")
 
 
+key_option = click.option(
+    "--key", help="Idempotency key: sent again with the same key, a message is stored once. A new one by default."
+)
+
+
 def service_options(command: Command) -> Command:
-    """Add the options --url and --api-key to a click command."""
+    """Add the options --url, --api-key and --patience to a click command."""
+    patience = click.option(
+        "--patience",
+        envvar="LAB_PATIENCE",
+        default=PATIENCE,
+        show_default=True,
+        show_envvar=True,
+        type=click.FloatRange(0),
+        help="Seconds for which a service that is away is waited for.",
+    )
     key = click.option(
         "--api-key", envvar="LAB_API_KEY", show_envvar=True, help="Access key, if the service requires one."
     )
@@ -33,7 +49,7 @@ def service_options(command: Command) -> Command:
         show_envvar=True,
         help="Base URL of the service.",
     )
-    return url(key(command))
+    return url(key(patience(command)))
 
 
 class Time(click.ParamType[datetime]):
@@ -75,14 +91,18 @@ def command() -> None:
       python -m client sms --from +15005550006 "on my way"
       python -m client slack "/msg list 5"
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter shows its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @command.command()
 @service_options
 @json_option
-def hello(url: str, api_key: str | None, as_json: bool) -> None:
+def hello(as_json: bool, **service: Any) -> None:
     """Print the service's greeting; with --json also its name, version and links."""
-    with _client(url, api_key) as client:
+    with _client(**service) as client:
         greeting = client.hello()
     click.echo(json.dumps(greeting) if as_json else greeting["greeting"])
 
@@ -90,12 +110,13 @@ def hello(url: str, api_key: str | None, as_json: bool) -> None:
 @command.command()
 @click.argument("text")
 @author_option
+@key_option
 @service_options
 @json_option
-def send(text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
+def send(text: str, author: str | None, key: str | None, as_json: bool, **service: Any) -> None:
     """Store TEXT as a message; - reads the text from standard input."""
-    with _client(url, api_key) as client:
-        message = client.send(_text(text), author)
+    with _client(**service) as client:
+        message = client.send(_text(text), author, key=key)
     click.echo(_json(message) if as_json else rendering.line(message))
 
 
@@ -103,12 +124,13 @@ def send(text: str, author: str | None, url: str, api_key: str | None, as_json: 
 @click.argument("id")
 @click.argument("text")
 @author_option
+@key_option
 @service_options
 @json_option
-def reply(id: str, text: str, author: str | None, url: str, api_key: str | None, as_json: bool) -> None:
+def reply(id: str, text: str, author: str | None, key: str | None, as_json: bool, **service: Any) -> None:
     """Reply to the message ID with TEXT; - reads the text from standard input."""
-    with _client(url, api_key) as client:
-        message = client.reply(id, _text(text), author)
+    with _client(**service) as client:
+        message = client.reply(id, _text(text), author, key)
         lines = [_json(message)] if as_json else rendering.threads([message], _parents(client, [message]))
         _echo(lines)
 
@@ -117,9 +139,9 @@ def reply(id: str, text: str, author: str | None, url: str, api_key: str | None,
 @limit_option
 @service_options
 @json_option
-def recent(limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
+def recent(limit: int | None, as_json: bool, **service: Any) -> None:
     """Show the newest messages: the newest last, or first with --json."""
-    with _client(url, api_key) as client:
+    with _client(**service) as client:
         _show(client, client.recent(limit), as_json)
 
 
@@ -128,9 +150,9 @@ def recent(limit: int | None, url: str, api_key: str | None, as_json: bool) -> N
 @limit_option
 @service_options
 @json_option
-def since(time: datetime, limit: int | None, url: str, api_key: str | None, as_json: bool) -> None:
+def since(time: datetime, limit: int | None, as_json: bool, **service: Any) -> None:
     """Show the messages since TIME: 10am, 10:00, yesterday, 2h, or an RFC 3339 time."""
-    with _client(url, api_key) as client:
+    with _client(**service) as client:
         _show(client, client.since(time, limit), as_json)
 
 
@@ -138,9 +160,9 @@ def since(time: datetime, limit: int | None, url: str, api_key: str | None, as_j
 @click.argument("id")
 @service_options
 @json_option
-def show(id: str, url: str, api_key: str | None, as_json: bool) -> None:
+def show(id: str, as_json: bool, **service: Any) -> None:
     """Show the message ID with all its replies."""
-    with _client(url, api_key) as client:
+    with _client(**service) as client:
         thread = client.get(id)
         replies = list(client.replies(id)) if thread.more else thread.replies
         if as_json:
@@ -160,11 +182,18 @@ def show(id: str, url: str, api_key: str | None, as_json: bool) -> None:
 )
 @service_options
 @json_option
-def follow(after: str | None, interval: float, url: str, api_key: str | None, as_json: bool) -> None:
-    """Show each new message as it is stored, until Ctrl-C; with --json, one object per line."""
-    with _client(url, api_key) as client:
-        for message in client.follow(after, interval):
-            _echo([_json(message)] if as_json else rendering.threads([message], _parents(client, [message])))
+def follow(after: str | None, interval: float, as_json: bool, **service: Any) -> None:
+    """Show each new message as it is stored, until Ctrl-C; with --json, one object per line.
+
+    It goes on when the service is away. At its end it prints the cursor to go on from, on standard error.
+    """
+    with _client(**service) as client:
+        try:
+            for message in client.follow(after, interval):
+                _echo([_json(message)] if as_json else rendering.threads([message], _parents(client, [message])))
+        finally:
+            if client.followed_to:
+                click.echo(f"to go on from here: python -m client follow --after {client.followed_to}", err=True)
 
 
 @command.command()
@@ -195,7 +224,7 @@ def sms(
     twilio_auth_token: str,
     public_base_url: str | None,
     url: str,
-    api_key: str | None,
+    **service: Any,
 ) -> None:
     """Deliver TEXT to the service as Twilio delivers a text message; print what the phone receives.
 
@@ -230,7 +259,7 @@ def sms(
 @json_option
 @service_options
 def slack(
-    line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, api_key: str | None
+    line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, **service: Any
 ) -> None:
     """Deliver the slash command LINE to the service as Slack does; print what the channel shows.
 
@@ -268,8 +297,8 @@ def _client_errors_as_click_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _client(url: str, api_key: str | None) -> Iterator[MessageClient]:
-    with _client_errors_as_click_errors(), MessageClient(url, api_key) as client:
+def _client(url: str, api_key: str | None, patience: float) -> Iterator[MessageClient]:
+    with _client_errors_as_click_errors(), MessageClient(url, api_key, patience=patience) as client:
         yield client
 
 

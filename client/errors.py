@@ -2,6 +2,7 @@
 
 ClientError
 ├── ServiceUnavailable   no response, or a 5xx status: try again later
+│   └── NotTheService    something else answers there
 └── Refused              a 4xx status: the same request will be refused again
     ├── NotFound         404: there is no such message
     └── TooMany          429: over a rate limit; try again after `retry_after` seconds
@@ -18,6 +19,10 @@ class ServiceUnavailable(ClientError):
     def __init__(self, detail: str, retry_after: float = 0.0) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class NotTheService(ServiceUnavailable):
+    """What answers is not the message service. It will not be either the next time."""
 
 
 class Refused(ClientError):

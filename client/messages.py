@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import requests
 
-from client.transport import TIMEOUT, Transport
+from client.errors import NotTheService, ServiceUnavailable, TooMany
+from client.transport import PATIENCE, TIMEOUT, Transport
 
 PAGE = 100
 
@@ -70,10 +71,11 @@ class _Page:
 class MessageClient:
     """A client of the service at `base_url`, for example `http://127.0.0.1:8000`.
 
-    Requests that fail temporarily (no response, 5xx, 429) are retried up to `retries` times; a retried message is
-    stored only once. A client reads its own writes. Connections are pooled in `session`, a new one by default.
+    Requests that fail temporarily (no response, 5xx, 429) are retried for `patience` seconds, or `retries` times if
+    that is given; a retried message is stored only once. A client reads its own writes. Connections are pooled in
+    `session`, a new one by default. An address of this machine is asked directly, whatever proxy the environment names.
     `timeout` is in seconds, or a pair (connect, read). Not thread-safe. Every method raises `ServiceUnavailable` or
-    `Refused` (see `client.errors`).
+    `Refused` (see `client.errors`), and `ClientError` if the address or the key cannot be used.
     """
 
     def __init__(
@@ -82,25 +84,32 @@ class MessageClient:
         api_key: str | None = None,
         session: requests.Session | None = None,
         timeout: float | tuple[float, float] = TIMEOUT,
-        retries: int = 3,
+        retries: int | None = None,
+        patience: float = PATIENCE,
     ) -> None:
-        self._transport = Transport(base_url, api_key, session, timeout, retries)
+        self._transport = Transport(base_url, api_key, session, timeout, retries, patience)
+        self.followed_to: str | None = None
 
     def hello(self) -> dict[str, Any]:
         """The service's greeting: a dict with its name, version and links. Each call is stored as a visit."""
         return self._transport.request("GET", "/", _greeting)
 
-    def send(self, text: str, author: str | None = None, reply_to: str | None = None) -> Message:
-        """Store a message and return it as stored; it is durable when this returns."""
+    def send(
+        self, text: str, author: str | None = None, reply_to: str | None = None, key: str | None = None
+    ) -> Message:
+        """Store a message and return it as stored; it is durable when this returns.
+
+        Whoever sends the same message again with the same `key` stores it once; None makes a new key for each call.
+        """
         given = {"text": text, "author": author, "reply_to": reply_to}
         body = {name: value for name, value in given.items() if value is not None}
         # The same key for all attempts: the service stores the message once.
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         return self._transport.request("POST", "/messages", Message.from_json, headers, json=body)
 
-    def reply(self, id: str, text: str, author: str | None = None) -> Message:
-        """Store a reply to the message `id` and return it."""
-        return self.send(text, author, reply_to=id)
+    def reply(self, id: str, text: str, author: str | None = None, key: str | None = None) -> Message:
+        """Store a reply to the message `id` and return it; `key` as in `send`."""
+        return self.send(text, author, reply_to=id, key=key)
 
     def recent(self, limit: int | None = None) -> list[Message]:
         """The `limit` newest messages (None: the service's default), newest first."""
@@ -137,15 +146,22 @@ class MessageClient:
     def follow(self, after: str | None = None, interval: float = 0.5) -> Iterator[Message]:
         """Yield each message after the cursor `after` (None: each new message) once, in `seq` order, for ever.
 
-        Polls the service, and waits `interval` seconds whenever there is nothing new.
+        Polls the service, and waits `interval` seconds whenever there is nothing new. Once it has begun it goes on when
+        the service is away. `followed_to` is the cursor behind which nothing has been yielded.
         """
-        cursor = self.newest() if after is None else after
+        cursor = self.followed_to = self.newest() if after is None else after
         while True:
-            page = self._list(after=cursor, limit=PAGE)
+            try:
+                page = self._list(after=cursor, limit=PAGE)
+            except NotTheService:
+                raise
+            except (ServiceUnavailable, TooMany) as error:
+                time.sleep(max(interval, error.retry_after))
+                continue
             yield from page.messages
             if cursor == page.after:
                 time.sleep(interval)
-            cursor = page.after
+            cursor = self.followed_to = page.after
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -18,6 +18,20 @@ def test_a_message_is_time_author_text_and_id() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}", id="a family"),
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", id="Persian"),
+        pytest.param("\u0915\u094d\u200d\u0937", id="Hindi"),
+        pytest.param("10\N{NO-BREAK SPACE}000\N{IDEOGRAPHIC SPACE}yen", id="spaces"),
+        pytest.param("\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}", id="a red heart"),
+    ],
+)
+def test_what_makes_up_words_and_emoji_is_shown(text: str) -> None:
+    assert text in click.unstyle(line(replace(MESSAGE, text=text)))
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         pytest.param("\x1b]0;owned\x07", r"\x1b]0;owned\x07", id="sets the title"),
@@ -25,6 +39,8 @@ def test_a_message_is_time_author_text_and_id() -> None:
         pytest.param("two\nlines", r"two\nlines", id="fakes a second message"),
         pytest.param("\x9b31m", r"\x9b31m", id="an escape of one character"),
         pytest.param("a\N{RIGHT-TO-LEFT OVERRIDE}b", r"a\u202eb", id="turns the line round"),
+        pytest.param("a\N{LEFT-TO-RIGHT ISOLATE}b", r"a\u2066b", id="turns a part of it round"),
+        pytest.param("a\N{ZERO WIDTH SPACE}b", r"a\u200bb", id="hides something"),
         pytest.param(
             "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \N{GRINNING FACE}", "grün \N{GRINNING FACE}", id="none"
         ),

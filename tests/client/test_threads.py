@@ -17,7 +17,10 @@ def drawn(*messages: Message, quoted: Message | None = None) -> list[str]:
     """The lines, as pairs of indentation and text."""
     known = {} if quoted is None else {quoted.id: quoted}
     lines = [click.unstyle(line) for line in threads(messages, known)]
-    return [f"{' ' * (len(line) - len(line.lstrip()))}{line.split('  mia  ')[-1].rsplit('  ', 1)[0]}" for line in lines]
+    return [
+        f"{' ' * (len(line) - len(line.lstrip()))}{line.strip().split('  mia  ')[-1].rsplit('  ', 1)[0]}"
+        for line in lines
+    ]
 
 
 def test_the_newest_is_at_the_bottom_whatever_order_they_come_in() -> None:
@@ -29,6 +32,12 @@ def test_a_reply_is_indented_under_its_parent() -> None:
         message(1, "a"), message(2, "b"), message(3, "to a", 1), message(4, "to that", 3), message(5, "too", 1)
     )
     assert found == ["a", "    to a", "        to that", "    too", "b"]
+
+
+def test_a_deep_thread_stays_readable() -> None:
+    found = drawn(message(1, "number 1"), *(message(seq, f"number {seq}", seq - 1) for seq in range(2, 41)))
+    assert max(len(each) - len(each.lstrip()) for each in found) <= 32
+    assert found[-2:] == [" " * 32 + "↳ in reply to mia: number 39", " " * 32 + "number 40"]
 
 
 def test_a_parent_that_is_not_listed_is_quoted() -> None:
