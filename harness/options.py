@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from harness import mongod
+from harness.addresses import shown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +23,11 @@ class MongodbUri(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not str(value).startswith(("mongodb://", "mongodb+srv://")):
-            self.fail(f"{value!r} is not a MongoDB address: it starts with mongodb:// or mongodb+srv://", param, ctx)
+            self.fail(
+                f"{shown(str(value))!r} is not a MongoDB address: it starts with mongodb:// or mongodb+srv://",
+                param,
+                ctx,
+            )
         return str(value)
 
 

@@ -1,7 +1,6 @@
 """The command `python -m server`: the message service, on its own MongoDB unless told of another."""
 
 import errno
-import re
 import socket
 import sys
 from typing import Any
@@ -10,6 +9,7 @@ import click
 from tornado.netutil import bind_sockets
 
 from harness import processes
+from harness.addresses import shown
 from harness.mongod import MongodError
 from harness.options import MongodbOptions, mongodb_options
 from harness.processes import ProgramError
@@ -42,7 +42,7 @@ def command(mongodb_uri: str | None, database: str, data_dir: str, mongod: str |
         raise click.ClickException(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(
-            f"no MongoDB answers at {_without_password(mongodb_uri)} ({error}): "
+            f"no MongoDB answers at {shown(mongodb_uri or 'the embedded address')} ({error}): "
             "start it, or correct --mongodb-uri; without it the service runs its own"
         ) from error
 
@@ -69,10 +69,6 @@ def _migrate(uri: str, database: str) -> None:
         processes.run([sys.executable, "-m", "migrations", "up", "--mongodb-uri", uri, "--database", database])
     except ProgramError as error:
         click.echo(f"the database could not be brought up to date: {error}; serving it as it is", err=True)
-
-
-def _without_password(mongodb_uri: str | None) -> str:
-    return "the embedded address" if mongodb_uri is None else re.sub("//[^/]*@", "//", mongodb_uri)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Url(click.ParamType[str]):
         except ValueError:
             good = False
         if not good or not re.fullmatch("[!-~]+", text) or set(text) & set("?#@"):
-            self.fail(f"{text!r} is not an address: write one such as https://lab.example.com", param, ctx)
+            # It stays out of the message: there may be a password in it.
+            self.fail("is not an address of a service: write one such as https://lab.example.com", param, ctx)
         return text
 
 
@@ -154,6 +155,7 @@ class Settings:
         None, "Address under which others reach this service; Twilio's signatures cover it.", Url()
     )
     twilio_auth_token: str | None = secret("Auth token of the Twilio account whose texts become messages.")
+    twilio_shared_key: str | None = secret("Secret of the SharedKey with which Twilio signs, in place of the token.")
     show_numbers: str = knob("off", "Show the numbers of those who sent texts in full.", Switch())
     slack_signing_secret: str | None = secret("Signing secret of the Slack app whose commands are obeyed.")
     slack_bot_token: str | None = secret("Bot token of the Slack app, to learn the time zone of a user.")
@@ -175,11 +177,12 @@ class Settings:
                 f"--address {self.address} is reachable by others, and this service has no access keys: "
                 "give it some with LAB_API_KEYS=name:key, or listen on a loopback address such as 127.0.0.1"
             )
-        if self.twilio_auth_token and not self.public_base_url:
-            raise click.UsageError(
-                "Twilio signs the public address of this service along with each text: "
-                f"give it as {flag('public_base_url')}, or leave {flag('twilio_auth_token')} out"
-            )
+        for name in ("twilio_auth_token", "twilio_shared_key"):
+            if getattr(self, name) and not self.public_base_url:
+                raise click.UsageError(
+                    "Twilio signs the public address of this service along with each text: "
+                    f"give it as {flag('public_base_url')}, or leave {flag(name)} out"
+                )
 
 
 def flag(name: str) -> str:
