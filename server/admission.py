@@ -109,6 +109,13 @@ class Admission:
         quotas = () if self._clients is None else (self._clients.admit(client),)
         if not is_write:
             return quotas
+        self._check_waiting()
+        return quotas if self._writes is None else (*quotas, self._writes.admit(""))
+
+    def admit_webhook(self) -> None:
+        """Admit a write that its author cannot send again, as of a text: no rate limit applies. Raises `Overloaded`."""
+        self._check_waiting()
+
+    def _check_waiting(self) -> None:
         if self._waiting() >= self._max_waiting:
             raise Overloaded(f"{self._max_waiting} writes are waiting already: try again in a moment")
-        return quotas if self._writes is None else (*quotas, self._writes.admit(""))

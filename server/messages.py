@@ -122,8 +122,20 @@ class Message:
     seq: int | None = None
 
 
-def masked(number: str) -> str:
-    """Hide all but the last digits of a phone number, so that only those who know it can recognise it."""
+# A number, with the channel that it came by, as in whatsapp:+15005550006; and one among letters, as in WhatsApp's ids.
+_NUMBER = re.compile(r"(?:[a-z]+:)?\+?[\d\s().-]+")
+_LONG_NUMBER = re.compile(r"\d{7,}")
+
+
+def masked(sender: str) -> str:
+    """Hide all but the last digits of a phone number, so that only those who know it can recognise it.
+
+    A name is left as it is, also one with digits, such as Bank24h7.
+    """
+    return _mask(sender) if _NUMBER.fullmatch(sender) else _LONG_NUMBER.sub(lambda found: _mask(found[0]), sender)
+
+
+def _mask(number: str) -> str:
     digits = sum(each.isdecimal() for each in number)
     hidden = digits - (4 if digits > 7 else 1)
     return re.sub(r"\d", "\N{BULLET}", number, count=hidden) if hidden > 0 else number
@@ -197,6 +209,9 @@ class Messages(Protocol):
 
     async def get(self, id: str) -> Message | None:
         """The message with that id, or None."""
+
+    async def stored_under(self, dedupe: str) -> str | None:
+        """The id of the message that was stored with that `dedupe` key, or None."""
 
     async def before(self, position: Position, limit: int) -> list[Entry]:
         """The `limit` entries below `position`, highest number first, the unnumbered ones last."""
@@ -371,6 +386,10 @@ class MessageService:
         if message is None:
             raise NoSuchMessage(f"there is no message {id}")
         return message
+
+    async def stored_under(self, dedupe: str) -> str | None:
+        """The id of the message that was posted with that `dedupe` key, or None."""
+        return await self._messages.stored_under(dedupe)
 
     async def replies(self, id: str, after: int = 0, limit: int = MAX_REPLIES, seen: int = 0) -> Page:
         """The `limit` direct replies to a message that follow number `after`, oldest first."""

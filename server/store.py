@@ -152,6 +152,11 @@ class Store:
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
         return None if document is None else self._message(document)
 
+    async def stored_under(self, dedupe: str) -> str | None:
+        with Phase(DATABASE), _errors_translated():
+            document = await self._messages.find_one({"dedupe": dedupe}, {"_id": True})
+        return None if document is None else str(document["_id"])
+
     async def before(self, position: Position, limit: int) -> list[Entry]:
         with Phase(DATABASE), _errors_translated():
             older = await self._older_than(position)

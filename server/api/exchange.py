@@ -70,6 +70,10 @@ class Exchange:
         client = address if self.caller == ANYONE else self.caller
         self.quotas = self._dependencies.admission.admit(client, is_write)
 
+    def admit_webhook(self) -> None:
+        """Count nothing, and let it in unless too many writes are waiting. Raises `Overloaded`."""
+        self._dependencies.admission.admit_webhook()
+
     def response_headers(self) -> dict[str, str]:
         """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started

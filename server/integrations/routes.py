@@ -41,9 +41,10 @@ def integrations(settings: Settings, admission: Admission, background: Backgroun
 
 
 def _twilio(settings: Settings) -> list[Route]:
-    if settings.twilio_auth_token is None:
+    if settings.twilio_auth_token is None and settings.twilio_shared_key is None:
         return [Route(SMS, Disabled, collaborators={"secret": "twilio_auth_token"})]
-    from server.integrations.twilio.handlers import Sms, SmsForm
+    from server.integrations.twilio.handlers import Sms
+    from server.integrations.twilio.texts import SmsForm
 
     operation = Operation(
         "post",
@@ -53,9 +54,13 @@ def _twilio(settings: Settings) -> list[Route]:
         body=SmsForm,
         body_type=FORM,
         headers=("X-Twilio-Signature",),
-        errors=(400, 403, 413, 415, 429),
+        errors=(400, 403, 413, 415),
     )
-    collaborators = {"auth_token": settings.twilio_auth_token, "public_base_url": settings.public_base_url}
+    collaborators = {
+        "auth_token": settings.twilio_auth_token,
+        "shared_key": settings.twilio_shared_key,
+        "public_base_url": settings.public_base_url,
+    }
     return [Route(SMS, Sms, (operation,), collaborators)]
 
 

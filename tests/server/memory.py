@@ -87,6 +87,9 @@ class Memory:
         await asyncio.sleep(0)
         return found
 
+    async def stored_under(self, dedupe: str) -> str | None:
+        raise NotImplementedError
+
     async def before(self, position: Position, limit: int) -> list[Entry]:
         await self._query("before", limit)
         numbers = sorted(self.entries, reverse=True)

@@ -12,8 +12,10 @@ from server.messages import Message
 
 MAX_BLOCKS = 50
 MAX_SECTION = 3000
-# Slack rejects messages whose total length is much larger.
-MAX_TOTAL = 12_000
+# Of all blocks and the plain text together. Slack rejects longer messages (msg_blocks_too_long) without saying at which
+# length: reports say at about 13,000 characters.
+MAX_TOTAL = 12_500
+MIN_SECTION = 100  # of each message at least so much is shown
 # Each message takes two blocks; two are reserved for the heading and the note.
 MAX_MESSAGES = (MAX_BLOCKS - 2) // 2
 MAX_QUOTE = 60
@@ -48,14 +50,17 @@ def message_list(heading: str, messages: Sequence[Message], note: str = "") -> d
     """A Slack message that lists up to MAX_MESSAGES `messages`, given newest first, with the newest at the bottom."""
     shown = sorted(messages[:MAX_MESSAGES], key=lambda message: message.seq or 0)
     by_id = {message.id: message for message in shown}
-    max_length = min(MAX_SECTION, MAX_TOTAL // max(1, len(shown)))
+    lines = [heading, *(f"{message.author}: {message.text}" for message in shown)]
+    plain_text = "\n".join(escape(line, MAX_LINE) for line in lines)
+    bylines = [_byline(message, by_id) for message in shown]
+    rest = MAX_TOTAL - len(plain_text) - sum(map(len, bylines)) - len(escape(heading)) - len(escape(note))
+    max_length = min(MAX_SECTION, max(MIN_SECTION, rest // max(1, len(shown))))
     blocks = [_section(escape(heading))]
-    for message in shown:
-        blocks += [_context(_byline(message, by_id)), _section(escape(message.text, max_length))]
+    for byline, message in zip(bylines, shown, strict=True):
+        blocks += [_context(byline), _section(escape(message.text, max_length))]
     if note:
         blocks.append(_context(escape(note)))
-    lines = [f"{message.author}: {message.text}" for message in shown]
-    return {"text": "\n".join(escape(line, MAX_LINE) for line in [heading, *lines]), "blocks": blocks}
+    return {"text": plain_text, "blocks": blocks}
 
 
 def _byline(message: Message, by_id: dict[str, Message]) -> str:

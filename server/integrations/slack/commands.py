@@ -43,11 +43,6 @@ class CommandContext:
     zone: Callable[[str], Awaitable[tzinfo | None]]
 
 
-def unescaped(text: str) -> str:
-    """Undo Slack's escaping of `&`, `<` and `>` in `text`."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
 async def run_command(command: Command, context: CommandContext) -> dict[str, Any]:
     """Run a command and return the Slack message with its result. Safe to repeat. Raises `StoreUnavailable`."""
     verb, rest = _split(command.text)

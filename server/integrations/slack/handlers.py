@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -12,16 +11,18 @@ from server.api.base import Handler
 from server.api.exchange import Dependencies
 from server.api.parsing import FORM
 from server.api.problems import BadRequest
+from server.integrations import pieces
 from server.integrations.background import Background
-from server.integrations.slack.commands import Command, CommandContext, run_command, unavailable, unescaped
+from server.integrations.slack.commands import Command, CommandContext, run_command, unavailable
+from server.integrations.slack.markup import typed
+from server.integrations.slack.mentions import Mention, mention
 from server.integrations.slack.models import CommandForm, EventModel
 from server.integrations.slack.slack import Slack
-from server.messages import Invalid, KeyReused, NewMessage, StoreUnavailable
+from server.messages import MAX_AUTHOR, Invalid, StoreUnavailable
 from server.validation import validated
 
 # Slack waits three seconds, network time included.
 ACKNOWLEDGE_SECONDS = 2.0
-MENTION = re.compile(r"\s*<@([A-Z0-9]+)(?:\|[^>]*)?>\s*")
 
 
 class SlackHandler(Handler):
@@ -75,7 +76,10 @@ class Commands(SlackHandler):
         # Slack does not retry commands; a repeated one is a replay of a recorded request.
         dedupe = form.trigger_id or self.request.headers["X-Slack-Signature"]
         command = Command(
-            unescaped(form.text), form.user_name.strip() or form.user_id, form.user_id, f"slack:command:{dedupe}"
+            typed(form.text),
+            form.user_name.strip()[:MAX_AUTHOR] or form.user_id,
+            form.user_id,
+            f"slack:command:{dedupe}",
         )
         context = CommandContext(self.service, self.admission, self.slack.zone)
         work = self.background.start(self.background.retrying(lambda: run_command(command, context)))
@@ -93,7 +97,7 @@ class Commands(SlackHandler):
 
 
 class Events(SlackHandler):
-    """`POST /integrations/slack/events`: a mention of the app, which is stored as a message.
+    """`POST /integrations/slack/events`: a mention of the app, or a message to it, which is stored as a message.
 
     If storing it fails, the response is an error, and Slack retries the event. If storing takes longer than
     ACKNOWLEDGE_SECONDS, the event is acknowledged and stored in the background.
@@ -106,49 +110,31 @@ class Events(SlackHandler):
             self.send({"challenge": outer.challenge})
             return
         try:
-            new = _mentioning_message(outer)
+            said = mention(outer)
         except Invalid as error:
             raise BadRequest(str(error), error.errors, headers={"X-Slack-No-Retry": "1"}) from error
-        if new is not None:
-            self.exchange.admit("slack", is_write=True)
-            work = self.background.start(self._post(new, outer.event_id))
+        if said is not None:
+            self.exchange.admit_webhook()
+            work = self.background.start(self._post(said))
             done, _ = await asyncio.wait({work}, timeout=ACKNOWLEDGE_SECONDS)
             if done:
                 self.exchange.stored = work.result()
             else:
-                self.background.start(self._post_later(work, new, outer.event_id))
+                self.background.start(self._post_later(work, said))
         self.acknowledge()
 
-    async def _post(self, new: NewMessage, event_id: str) -> int:
-        try:
-            message, _ = await self.service.post(new, "slack", f"slack:event:{event_id}")
-        except KeyReused:
-            return 0  # an event with this id is stored already
-        return message.seq or 0
+    async def _post(self, said: Mention) -> int:
+        """Store a message, as a reply if the one that it replies to is stored; return its number."""
+        reply_to = None if said.parent_key is None else await self.service.stored_under(said.parent_key)
+        texts, author = pieces.pieces(said.text), said.author[:MAX_AUTHOR]
+        message = await pieces.post(self.service, "slack", said.key, texts, author, reply_to)
+        return (message.seq if message else 0) or 0
 
-    async def _post_later(self, work: "asyncio.Task[int]", new: NewMessage, event_id: str) -> None:
+    async def _post_later(self, work: "asyncio.Task[int]", said: Mention) -> None:
         try:
             await work
         except StoreUnavailable:
             try:
-                await self.background.retrying(lambda: self._post(new, event_id))
+                await self.background.retrying(lambda: self._post(said))
             except StoreUnavailable as error:
-                logging.error("the event %s of Slack was acknowledged but could not be stored: %s", event_id, error)
-
-
-def _mentioning_message(outer: EventModel) -> NewMessage | None:
-    """The message in a mention of the app; None for other events, messages of bots and edits. Raises `Invalid`."""
-    event = outer.event
-    user, text = event.get("user"), event.get("text")
-    own = {str(each.get("user_id")) for each in outer.authorizations if each.get("is_bot")}
-    if outer.type != "event_callback" or event.get("type") != "app_mention":
-        return None
-    if str(user) in own or any(event.get(mark) for mark in ("bot_id", "bot_profile", "subtype", "edited")):
-        return None
-    if not outer.event_id or not isinstance(user, str) or not isinstance(text, str):
-        raise Invalid("the event is incomplete", (("event", "give event_id, event.user and event.text"),))
-    mention = MENTION.match(text)
-    if mention and (not own or mention[1] in own):
-        text = text[mention.end() :]
-    text = unescaped(text)
-    return validated(NewMessage, {"text": text, "author": user}, "the mention") if text.strip() else None
+                logging.error("a message of Slack was acknowledged but could not be stored (%s): %s", said.key, error)

@@ -12,7 +12,7 @@ class CommandForm(BaseModel):
 
     text: str = ""
     user_id: Annotated[str, Field(min_length=1, max_length=80)]
-    user_name: Annotated[str, Field(max_length=80)] = ""
+    user_name: str = ""
     response_url: str = ""
     trigger_id: Annotated[str, Field(max_length=255)] = ""
 
@@ -26,7 +26,8 @@ class EventModel(BaseModel):
     challenge: str = ""
     event_id: Annotated[str, Field(max_length=255)] = ""
     event: dict[str, Any] = {}
-    authorizations: list[dict[str, Any]] = []
+    team_id: str | None = None
+    authorizations: list[dict[str, Any]] | None = None
 
 
 class ChallengeModel(BaseModel):

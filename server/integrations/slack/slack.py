@@ -4,6 +4,7 @@ import logging
 import re
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -16,6 +17,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 QUERY_TIMEOUT_SECONDS = 2
 RESPOND_TIMEOUT_SECONDS = 3
 SLACK_URL = re.compile(r"https://hooks\.slack\.com/[!-~]*")
+GOV_SLACK_URL = re.compile(r"https://hooks\.slack-gov\.com/[!-~]*")
 LOOPBACK_URL = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}/[!-~]*")
 
 # The errors of requests to Slack.
@@ -47,8 +49,10 @@ class Slack:
 
     def is_response_url(self, response_url: str) -> bool:
         """Whether results may be sent to this URL. Other URLs would allow server-side request forgery."""
+        is_gov = (urlsplit(self._api_url).hostname or "").endswith("slack-gov.com")
+        of_slack = GOV_SLACK_URL if is_gov else SLACK_URL
         return bool(
-            SLACK_URL.fullmatch(response_url) or (self._to_this_machine and LOOPBACK_URL.fullmatch(response_url))
+            of_slack.fullmatch(response_url) or (self._to_this_machine and LOOPBACK_URL.fullmatch(response_url))
         )
 
     async def respond(self, response_url: str, message: dict[str, Any]) -> None:

@@ -22,9 +22,11 @@ def parse(text: str, now: datetime) -> datetime:
         if match := AGO.fullmatch(written):
             return (now.astimezone(UTC) - timedelta(**{UNITS[match[2]]: int(match[1])})).astimezone(now.tzinfo)
         if clock := _clock(written.replace(" ", "")):
+            # Where clocks were put back, a time of day comes twice. Compared in UTC, because where they were put
+            # forward past it, one of today may still be to come.
             today = datetime.combine(now.date(), clock, now.tzinfo)
-            # Compared in UTC: where clocks were put forward past it, a time of today may still be to come.
-            return today if today.astimezone(UTC) <= now.astimezone(UTC) else today - timedelta(days=1)
+            latest = [each for each in (today.replace(fold=1), today) if each.astimezone(UTC) <= now.astimezone(UTC)]
+            return latest[0] if latest else today - timedelta(days=1)
         when = datetime.fromisoformat(text.strip().upper())
         when = when if when.tzinfo else when.replace(tzinfo=now.tzinfo)
         when.astimezone(UTC)  # raises OverflowError for times out of range in UTC

@@ -14,7 +14,7 @@ FORBIDDEN = 403
 @click.command()
 @click.option("--check", "checking", is_flag=True, required=True, help="List the requirements that are not met.")
 @click.option("--url", envvar="LAB_URL", default="http://127.0.0.1:8000", show_default=True, show_envvar=True)
-@options("twilio_auth_token", "public_base_url", "api_keys")
+@options("twilio_auth_token", "twilio_shared_key", "public_base_url", "api_keys")
 def command(checking: bool, url: str, **given: Any) -> None:
     """Check the setup of the Twilio integration, and print the webhook URL to configure at Twilio.
 
@@ -24,7 +24,9 @@ def command(checking: bool, url: str, **given: Any) -> None:
     """
     requirements = [
         check.setting(
-            given["twilio_auth_token"], "LAB_TWILIO_AUTH_TOKEN", "Account Info, on https://console.twilio.com"
+            given["twilio_auth_token"] or given["twilio_shared_key"],
+            "LAB_TWILIO_AUTH_TOKEN",
+            "Account Info, on https://console.twilio.com",
         ),
         check.public_url(given["public_base_url"]),
         check.access_keys(given["api_keys"]),

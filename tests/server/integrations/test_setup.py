@@ -12,7 +12,7 @@ from tests.commands import complaint, run
 from tests.in_process import invoke
 from tests.server.integrations.conftest import SECRET, TOKEN
 
-SECRETS = ["twilio_auth_token", "slack_signing_secret", "slack_bot_token"]
+SECRETS = ["twilio_auth_token", "twilio_shared_key", "slack_signing_secret", "slack_bot_token"]
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -47,8 +47,9 @@ def test_the_manifest_has_our_urls_and_scopes() -> None:
     assert command["command"] == "/msg"
     assert command["url"] == f"https://lab.example.com{COMMANDS}"
     assert events["request_url"] == f"https://lab.example.com{EVENTS}"
-    assert events["bot_events"] == ["app_mention"]
-    assert set(manifest["oauth_config"]["scopes"]["bot"]) == {"app_mentions:read", "commands", "users:read"}
+    assert events["bot_events"] == ["app_mention", "message.im"]
+    scopes = {"app_mentions:read", "commands", "im:history", "users:read"}
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == scopes
 
 
 @pytest.mark.parametrize(

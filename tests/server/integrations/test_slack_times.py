@@ -39,6 +39,18 @@ def test_what_is_written_is_understood(written: str, meant: str) -> None:
     assert parse(written, NOW).isoformat() == meant
 
 
+def test_an_hour_is_an_hour_where_clocks_change() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    back = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)
+    assert parse("1h", back).astimezone(UTC) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert parse("2h", back).astimezone(UTC) == datetime(2026, 10, 24, 23, 30, tzinfo=UTC)
+    forward = datetime(2026, 3, 29, 3, 30, tzinfo=berlin)
+    assert parse("1h", forward).astimezone(UTC) == datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+    # Of a time that comes twice the later one is the last there was.
+    assert parse("2:15", back).astimezone(UTC) == datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
+    assert parse("2:45", back).astimezone(UTC) == datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
+
+
 @given(st.datetimes(timezones=OFFSETS), NOWS, st.sampled_from(["{}", " {} "]))
 def test_an_rfc_3339_time_is_itself_in_every_zone(time: datetime, now: datetime, around: str) -> None:
     try:

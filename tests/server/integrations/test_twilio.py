@@ -7,14 +7,15 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
-from twilio.request_validator import RequestValidator
+from twilio.request_validator import HMAC_SHA256, SIGNATURE_SETTINGS_HEADER, RequestValidator
 
 from harness import mongod
 from harness.servers import Server
 from loadtests import service
 from migrations.runner import Database
 from server.api import parsing
-from server.integrations.twilio.handlers import KEYWORDS, Form, is_authentic
+from server.integrations.twilio.handlers import Form, is_authentic
+from server.integrations.twilio.texts import KEYWORDS
 from tests.conftest import StartServer
 from tests.processes import mongod_of, stopped
 from tests.server.answers import assert_problem
@@ -278,6 +279,105 @@ def test_keywords_that_twilio_answers_are_not_stored(lab: Server, stored: Stored
     assert stored() == 0
 
 
+# What is a keyword by SMS may be an answer elsewhere, which nobody else keeps.
+ANSWERS = {
+    "beside a picture": {"Body": "Yes", "NumMedia": "1", "MediaUrl0": "https://api.twilio.com/m"},
+    "by WhatsApp": {"Body": "Yes", "From": "whatsapp:+15005550006", "To": "whatsapp:+15005550000"},
+    "by RCS": {"Body": "info", "From": "rcs:+15005550006", "To": "rcs:lab_agent"},
+    "by RCS, from a number": {"Body": "info", "To": "rcs:lab_agent"},
+    "by Messenger": {"Body": "help", "From": "messenger:1234567890", "To": "messenger:9876543210"},
+    "to a short code": {"Body": "STOP", "To": "12345"},
+    "from a name": {"Body": "end", "From": "Amazon"},
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_such_a_word_is_stored_where_twilio_does_not_answer_it(lab: Server, stored: Stored, name: str) -> None:
+    assert_taken(post(lab, fields(**ANSWERS[name])))
+    assert stored() == 1
+    assert newest(lab)["text"].splitlines()[0] == ANSWERS[name]["Body"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"Body": "", "Latitude": "37.78", "Longitude": "-122.39"}, "geo:37.78,-122.39"),
+        (
+            {"Body": "here", "Latitude": "1", "Longitude": "2", "Label": "Pier 39", "Address": "Embarcadero"},
+            "here\nPier 39\nEmbarcadero\ngeo:1,2",
+        ),
+        ({"Body": "", "ButtonText": "Yes, please", "ButtonPayload": "yes"}, "Yes, please"),
+        ({"Body": "Yes", "ButtonText": "Yes", "ButtonPayload": "yes"}, "Yes"),
+        ({"Body": "", "MessageType": "order"}, "[order]"),
+        (
+            {
+                "Body": "",
+                "NumMedia": "1",
+                "MediaUrl0": "https://api.twilio.com/card",
+                "MediaContentType0": "text/vcard",
+            },
+            "https://api.twilio.com/card",
+        ),
+    ],
+)
+def test_what_comes_by_whatsapp_is_not_lost(lab: Server, given: dict[str, str], text: str) -> None:
+    assert_taken(post(lab, fields(From="whatsapp:+15005550006", To="whatsapp:+15005550000", **given)))
+    assert newest(lab)["text"] == text
+
+
+@pytest.mark.parametrize("status", ["queued", "sent", "delivered", "undelivered", "failed", "read"])
+def test_a_status_callback_is_no_message(lab: Server, stored: Stored, status: str) -> None:
+    about = {"MessageSid": sid(), "MessageStatus": status, "SmsStatus": status, "To": FROM, "ErrorCode": "30008"}
+    assert_taken(post(lab, about))
+    assert_taken(post(lab, fields(MessageStatus=status, Body="what was sent")))
+    assert stored() == 0
+
+
+LONG = {
+    "by WhatsApp": ({"Body": "x" * 4096}, 2),
+    "with words": ({"Body": "word " * 1000}, 2),
+    "very long": ({"Body": "y" * 12_001}, 4),
+    "with ten pictures": (
+        {"Body": "z" * 3000} | {f"MediaUrl{n}": "https://api.twilio.com/" + "m" * 150 + str(n) for n in range(10)},
+        2,
+    ),
+    "families": ({"Body": "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}" * 900}, 2),
+    "a long way between": ({"Body": "a" + " " * 9000 + "b"}, 2),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_is_several_messages_that_belong_together(lab: Server, stored: Stored, name: str) -> None:
+    given, count = LONG[name]
+    sent = fields(**given)
+    whole = "\n".join([given["Body"], *(value for field, value in given.items() if field != "Body")])
+    for _ in range(2):  # a repeated one is stored once
+        assert_taken(post(lab, sent))
+    assert stored() == count
+    first, *others = reversed(requests.get(f"{lab.url}/messages", params={"limit": count}).json()["messages"])
+    assert {each["reply_to"] for each in others} == {first["id"]}
+    together = "".join(each["text"] for each in (first, *others))
+    assert together == whole or name == "a long way between"
+    assert not any(each["text"].startswith("\N{ZERO WIDTH JOINER}") for each in others)
+
+
+@pytest.mark.parametrize(
+    ("sender", "author"),
+    [
+        (None, "anonymous"),
+        ("", "anonymous"),
+        (" ", "anonymous"),
+        ("whatsapp:US.13491208655302741918", "whatsapp:US.••••••••••••••••1918"),
+        ("Bank24h7", "Bank24h7"),
+        ("+" + "1" * 100, "+" + "•" * 75 + "1111"),
+    ],
+)
+def test_a_text_is_taken_whoever_it_is_from(lab: Server, sender: str | None, author: str) -> None:
+    given = {name: value for name, value in fields().items() if name != "From"}
+    assert_taken(post(lab, given if sender is None else given | {"From": sender}))
+    assert newest(lab)["author"] == author
+
+
 def test_texts_that_twilio_marks_as_keywords_are_not_stored(lab: Server, stored: Stored) -> None:
     assert_taken(post(lab, fields(Body="arrêt", OptOutType="STOP")))
     assert stored() == 0
@@ -291,13 +391,11 @@ def test_texts_that_twilio_marks_as_keywords_are_not_stored(lab: Server, stored:
         ({"MessageSid": "SM1"}, "MessageSid"),
         ({"MessageSid": ["SM" + "1" * 32, "SM" + "2" * 32]}, "MessageSid"),
         ({"Body": ["one", "two"]}, "Body"),
-        ({"From": ""}, "From"),
-        ({"From": "+" + "1" * 100}, "author"),
-        ({"Body": "x" * 4001}, "text"),
-        ({f"MediaUrl{number}": "https://api.twilio.com/" + "m" * 100 for number in range(100)}, "text"),
     ],
 )
-def test_invalid_texts_are_refused(lab: Server, stored: Stored, given: dict[str, Any], field: str) -> None:
+def test_forms_that_twilio_does_not_send_are_refused(
+    lab: Server, stored: Stored, given: dict[str, Any], field: str
+) -> None:
     assert_problem(post(lab, fields() | given), 400, field)
     assert stored() == 0
 
@@ -362,11 +460,35 @@ def test_while_the_database_is_away_it_is_503_and_the_replay_is_stored_once(data
         eventually(lambda: stored_texts(server) == ["in the dark", "opens the connection"])
 
 
-def test_texts_count_as_writes(start_server: StartServer) -> None:
-    server = start_server(**ON, write_limit="1/hour")
-    assert_problem(requests.post(server.url + PATH, data=fields()), 403)
+def test_no_limit_applies_to_what_cannot_be_sent_again(start_server: StartServer) -> None:
+    server = start_server(**ON, write_limit="1/hour", client_limit="1/hour", api_keys="twilio:a-key-of-twilio")
+    key = {"Authorization": "Bearer a-key-of-twilio"}
+    for _ in range(3):
+        assert_taken(post(server, fields()))
+    assert requests.post(f"{server.url}/messages", json={"text": "x"}, headers=key).status_code == 201
+    assert_problem(requests.post(f"{server.url}/messages", json={"text": "x"}, headers=key), 429)
     assert_taken(post(server, fields()))
-    assert_problem(post(server, fields()), 429)
+
+
+# Signed with a SharedKey.
+
+
+def test_a_text_that_is_signed_with_a_shared_key(start_server: StartServer) -> None:
+    server = start_server(**ON, twilio_shared_key="a-shared-key")
+    given = fields()
+    as_lists = Fields({name: [value] for name, value in given.items()})
+    signature = RequestValidator("a-shared-key").compute_signature(PUBLIC + PATH, as_lists, HMAC_SHA256)
+    settings = "key=webhooks_sharedkey_01,algorithm=HMAC_SHA256"
+    headers = FORM | {"X-Twilio-Signature": signature, SIGNATURE_SETTINGS_HEADER: settings}
+    assert_taken(requests.post(server.url + PATH, data=given, headers=headers))
+    assert_taken(post(server, fields()))  # by the token too
+    for wrong in (settings.replace("256", "1"), settings.replace("256", "512"), "algorithm="):
+        refused = requests.post(server.url + PATH, data=given, headers=headers | {SIGNATURE_SETTINGS_HEADER: wrong})
+        assert "LAB_TWILIO_SHARED_KEY" in assert_problem(refused, 403)["detail"]
+    by_token = RequestValidator(TOKEN).compute_signature(PUBLIC + PATH, as_lists, HMAC_SHA256)
+    assert_problem(
+        requests.post(server.url + PATH, data=given, headers=headers | {"X-Twilio-Signature": by_token}), 403
+    )
 
 
 # Settings.
