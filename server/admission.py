@@ -71,7 +71,10 @@ class MovingWindow:
             caller.next_at = max(caller.next_at, now - CATCH_UP_INTERVALS * self._interval) + self._interval
         else:
             caller.paced_until = now + PACED * self._seconds
-        reset = max(1, math.ceil(times[0] + self._seconds - now))
+        again_at = times[0] + self._seconds
+        if not admitted:  # whoever waits as told is let in, also by the pace
+            again_at = max(again_at, min(caller.paced_until, caller.next_at))
+        reset = max(1, math.ceil(again_at - now))
         quota = Quota(self._name, self._amount, self._seconds, self._amount - len(times) if admitted else 0, reset)
         if not admitted:
             raise OverLimit(f"more than {self._limit} were sent: wait {reset} s, then send again", quota)

@@ -56,6 +56,14 @@ def stopped(process: psutil.Process) -> Iterator[None]:
     """Hold `process` while the block runs: it lives and keeps its connections, but answers nobody."""
     process.send_signal(signal.SIGSTOP)
     try:
+        # One of its threads takes the signal and stops the others: on a busy machine they go on until it has its turn.
+        eventually(lambda: all(state == "T" for state in _states(process)))
         yield
     finally:
         process.send_signal(signal.SIGCONT)
+
+
+def _states(process: psutil.Process) -> Iterator[str]:
+    """The state of each thread of a process, as in proc(5)."""
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        yield (task / "stat").read_text().rpartition(") ")[2][0]

@@ -85,6 +85,7 @@ def test_under_too_much_those_let_in_keep_the_pace_of_the_rate(amount: int, seco
 
 
 @given(AMOUNTS, SECONDS, GAPS)
+@example(8, 60, [0, 0, 0, 55 * TICKS, *([0] * 6)])  # the pace of a burst that was caught up with ends after the window
 def test_who_waits_as_told_is_let_in(amount: int, seconds: int, gaps: list[int]) -> None:
     clock = Clock()
     limit = window(amount, seconds, clock)
