@@ -20,8 +20,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 author_option = click.option("--author", help="Author of the message; anonymous by default.")
 limit_option = click.option("--limit", type=click.IntRange(1), help="Maximum number of messages.")
-
-
+patience_option = click.option(
+    "--patience",
+    envvar="LAB_PATIENCE",
+    default=PATIENCE,
+    show_default=True,
+    show_envvar=True,
+    type=click.FloatRange(0),
+    help="Seconds for which a service that is away is waited for.",
+)
 key_option = click.option(
     "--key", help="Idempotency key: sent again with the same key, a message is stored once. A new one by default."
 )
@@ -29,15 +36,11 @@ key_option = click.option(
 
 def service_options(command: Command) -> Command:
     """Add the options --url, --api-key and --patience to a click command."""
-    patience = click.option(
-        "--patience",
-        envvar="LAB_PATIENCE",
-        default=PATIENCE,
-        show_default=True,
-        show_envvar=True,
-        type=click.FloatRange(0),
-        help="Seconds for which a service that is away is waited for.",
-    )
+    return address_options(patience_option(command))
+
+
+def address_options(command: Command) -> Command:
+    """Add the options --url and --api-key to a click command."""
     key = click.option(
         "--api-key", envvar="LAB_API_KEY", show_envvar=True, help="Access key, if the service requires one."
     )
@@ -49,7 +52,7 @@ def service_options(command: Command) -> Command:
         show_envvar=True,
         help="Base URL of the service.",
     )
-    return url(key(patience(command)))
+    return url(key(command))
 
 
 class Time(click.ParamType[datetime]):
@@ -215,7 +218,7 @@ def follow(after: str | None, interval: float, as_json: bool, **service: Any) ->
     show_envvar=True,
     help="Public base URL that the service was started with; the value of --url by default.",
 )
-@service_options
+@address_options
 def sms(
     text: str,
     sender: str,
@@ -224,7 +227,7 @@ def sms(
     twilio_auth_token: str,
     public_base_url: str | None,
     url: str,
-    **service: Any,
+    api_key: str | None,
 ) -> None:
     """Deliver TEXT to the service as Twilio delivers a text message; print what the phone receives.
 
@@ -257,9 +260,9 @@ def sms(
     "--seconds", default=30.0, show_default=True, type=click.FloatRange(0), help="How long to wait for the result."
 )
 @json_option
-@service_options
+@address_options
 def slack(
-    line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, **service: Any
+    line: str, user: str, slack_signing_secret: str, seconds: float, as_json: bool, url: str, api_key: str | None
 ) -> None:
     """Deliver the slash command LINE to the service as Slack does; print what the channel shows.
 

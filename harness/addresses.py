@@ -1,4 +1,4 @@
-"""Addresses as others may see them."""
+"""How an address is shown: without its password."""
 
 
 def shown(address: str) -> str:

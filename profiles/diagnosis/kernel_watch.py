@@ -188,7 +188,7 @@ def _keep_counting_unread(seen: KernelWatch, port: int, database_ports: Sequence
 
 
 def be_punctual() -> None:
-    """Let this thread run when it wants to, on a busy machine too, if the system allows it (root, or RLIMIT_RTPRIO).
+    """Give this thread real-time priority, if the system allows it (root, or RLIMIT_RTPRIO).
 
     Else it looks when others have just been at work, or wait, and not at times of its own.
     """

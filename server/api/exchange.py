@@ -71,7 +71,7 @@ class Exchange:
         self.quotas = self._dependencies.admission.admit(client, is_write)
 
     def admit_webhook(self) -> None:
-        """Count nothing, and let it in unless too many writes are waiting. Raises `Overloaded`."""
+        """Admit a webhook, to which no rate limit applies, unless too many writes wait. Raises `Overloaded`."""
         self._dependencies.admission.admit_webhook()
 
     def response_headers(self) -> dict[str, str]:

@@ -35,7 +35,7 @@ async def post(
     return first
 
 
-def pieces(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """The text in pieces that a message can hold, cut behind white space where there is some, and never in a character.
 
     Pieces in which nothing shows are left out; together the others are the text.

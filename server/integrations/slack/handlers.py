@@ -126,7 +126,7 @@ class Events(SlackHandler):
     async def _post(self, said: Mention) -> int:
         """Store a message, as a reply if the one that it replies to is stored; return its number."""
         reply_to = None if said.parent_key is None else await self.service.stored_under(said.parent_key)
-        texts, author = pieces.pieces(said.text), said.author[:MAX_AUTHOR]
+        texts, author = pieces.split(said.text), said.author[:MAX_AUTHOR]
         message = await pieces.post(self.service, "slack", said.key, texts, author, reply_to)
         return (message.seq if message else 0) or 0
 

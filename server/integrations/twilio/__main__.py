@@ -25,7 +25,7 @@ def command(checking: bool, url: str, **given: Any) -> None:
     requirements = [
         check.setting(
             given["twilio_auth_token"] or given["twilio_shared_key"],
-            "LAB_TWILIO_AUTH_TOKEN",
+            "LAB_TWILIO_AUTH_TOKEN or LAB_TWILIO_SHARED_KEY",
             "Account Info, on https://console.twilio.com",
         ),
         check.public_url(given["public_base_url"]),

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from server.integrations.pieces import pieces
+from server.integrations.pieces import split
 from server.messages import MAX_AUTHOR
 
 # Twilio answers these words itself, and also delivers them: in SMS to long codes and toll-free numbers, alone in the
@@ -80,7 +80,7 @@ def texts(sms: SmsForm, attachments: Sequence[str]) -> list[str]:
     whole = "\n".join(filter(None, [said, *place, *attachments]))
     if not whole.strip() and sms.MessageType not in ("", "text"):
         whole = f"[{sms.MessageType}]"  # of a kind that this service does not know: better a word than nothing
-    return pieces(whole)
+    return split(whole)
 
 
 def _is_keyword(sms: SmsForm, attachments: Sequence[str]) -> bool:
