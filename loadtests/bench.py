@@ -42,7 +42,7 @@ from loadtests.rows import Goal, Row, Side
 ROUNDS = ENOUGH_PAIRS
 SECONDS = 3
 WARMUP_SECONDS = 1
-PEER_PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "flask", "gunicorn")
+PEER_PACKAGES = ("fastapi", "starlette", "uvicorn", "granian", "httptools", "uvloop", "flask", "gunicorn")
 
 
 # The sides of a round in their turn: when each began (Unix seconds), and what it measured.

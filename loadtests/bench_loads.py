@@ -50,6 +50,16 @@ def differing_reads(url: str, seconds: float) -> Sample:
     return _of_wrk(wrk.run(f"{url}/messages?limit=20", seconds, sends="read with differing heads"))
 
 
+def client_reads(url: str, seconds: float) -> Sample:
+    """The same with the heads of our own client."""
+    return _of_wrk(wrk.run(f"{url}/messages?limit=20", seconds, sends="read with the client's heads"))
+
+
+def keyed_writes(url: str, seconds: float) -> Sample:
+    """64 connections that send messages, each with an Idempotency-Key of its own."""
+    return _of_wrk(wrk.run(f"{url}/messages", seconds, sends="post with keys"))
+
+
 def writes(url: str, seconds: float, connections: int = 64) -> Sample:
     """Connections that send messages."""
     return _of_wrk(wrk.run(f"{url}/messages", seconds, connections, sends="post"))

@@ -52,7 +52,7 @@ CATEGORIES: Sequence[tuple[str, str]] = (
     ("cache", r"\(server/(recent|timeline)\.py"),
     ("rate limit", r"\(server/admission\.py"),
     ("telemetry", r"\(server/telemetry\.py"),
-    ("HTTP parsing", r"\(server/connections\.py"),
+    ("HTTP parsing", r"\(server/http1/"),
 )
 HANDLERS = r"\(server/"  # any other file of it
 

@@ -20,6 +20,8 @@ MESSAGE = (
 SCRIPTS = {
     "read": None,
     "read with differing heads": Path(__file__).with_name("differing.lua"),
+    "read with the client's heads": Path(__file__).with_name("client.lua"),
+    "post with keys": Path(__file__).with_name("keyed.lua"),
     "post": Path(__file__).with_name("post.lua"),
     "mixed": Path(__file__).with_name("mixed.lua"),
 }

@@ -14,7 +14,9 @@ from server.admission import Admission
 from server.api.access import Access
 from server.api.exchange import Dependencies
 from server.api.routes import all_routes, application
-from server.http_server import Server, server_for
+from server.http1.proxies import TrustedProxies
+from server.http1.server import Server
+from server.http_server import server_for
 from server.integrations.background import Background
 from server.integrations.routes import integrations
 from server.messages import MessageService
@@ -57,7 +59,8 @@ async def main(
     dependencies = Dependencies(service, admission, Access(dict(settings.api_keys)), metrics, in_flight)
     background = Background(in_flight)
     routes = all_routes(metrics, integrations(settings, admission, background), with_keys=bool(settings.api_keys))
-    server = server_for(settings.fast_path, dependencies, application(dependencies, routes))
+    proxies = TrustedProxies(settings.trusted_proxies)
+    server = server_for(settings.fast_path, proxies, dependencies, routes, application(dependencies, routes))
     metrics.unsent.set_function(lambda: server.unsent_seconds)
 
     running = [asyncio.create_task(each) for each in (metrics.watch_event_loop(), reader.run(), server.run())]
@@ -78,13 +81,13 @@ async def main(
 
 
 async def _drain(server: Server, in_flight: InFlight) -> None:
-    """Accept no more connections, finish the requests that were admitted, and close the connections."""
+    """Accept no more connections, answer the requests that have begun, and close the connections."""
     server.stop()
     try:
         await asyncio.wait_for(in_flight.none_left(), DRAIN_SECONDS)
     except TimeoutError:
         logging.warning("%d requests were not finished within %s s and are dropped", in_flight.count, DRAIN_SECONDS)
-    await server.close_all_connections()
+    await server.close()
 
 
 def asked_to_stop(until_stdin_closes: bool = False) -> asyncio.Event:

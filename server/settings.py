@@ -13,6 +13,8 @@ import limits
 
 MIN_KEY = 8
 NO_KEYS: tuple[tuple[str, str], ...] = ()
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+NOBODY: Networks = ()
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,6 +70,20 @@ class ApiKeysParam(click.ParamType[ApiKeys]):
         if len(dict(keys)) < len(keys):
             self.fail("a name is given twice: name each caller once", param, ctx)
         return keys
+
+
+class NetworksParam(click.ParamType[Networks]):
+    """Addresses and networks: `10.0.0.7,192.168.0.0/16`."""
+
+    name = "address,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Networks:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(ipaddress.ip_network(each.strip()) for each in str(value).split(",") if each.strip())
+        except ValueError as error:
+            self.fail(f"{error}: write addresses or networks, such as 10.0.0.7,192.168.0.0/16", param, ctx)
 
 
 class Secret(click.ParamType[str]):
@@ -143,13 +159,18 @@ class Settings:
     max_waiting: int = knob(1000, "Writes that may wait for the database; more are refused.", click.IntRange(1))
     fast_path: str = knob(
         "on",
-        "Read plain requests, and answer the most frequent, for less than Tornado does.",
+        "Answer the most frequent requests for less than a Tornado handler does.",
         click.Choice(["on", "off"]),
     )
     event_loop: str = knob("uvloop", "What runs the coroutines.", click.Choice(["asyncio", "uvloop"]))
     workers: int = knob(1, "Processes that share the port.", click.IntRange(1, 64))
     api_keys: tuple[tuple[str, str], ...] = knob(
         NO_KEYS, "Access keys as NAME:KEY,…; better given as LAB_API_KEYS.", ApiKeysParam()
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = knob(
+        NOBODY,
+        "Proxies whose X-Forwarded-For says whom a request is from: addresses or networks.",
+        NetworksParam(),
     )
     public_base_url: str | None = knob(
         None, "Address under which others reach this service; Twilio's signatures cover it.", Url()

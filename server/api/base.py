@@ -1,27 +1,19 @@
-"""The base class of all handlers: access, limits, body size, JSON responses, and errors as problem+json."""
+"""The base class of all handlers: access, limits, JSON responses, and errors as problem+json."""
 
 import functools
-import sys
 from asyncio import Future
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from tornado.httputil import HTTPServerRequest
-from tornado.routing import Matcher
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler
 
 from server.api import parsing, wire
 from server.api.exchange import Dependencies, Exchange
 from server.api.problems import STATUS, BadRequest, problem
-from server.connections import TimedStream
+from server.http1.answer import Answer
 from server.messages import Page
 
-MAX_BODY = 64 * 1024
-# A body of up to this size is read, even if it is refused, so that the connection can stay open.
-MAX_READ = 1024 * 1024
-# A chunked body, which declares no length, is buffered up to this size before it is refused.
-MAX_BUFFERED = 16 * MAX_READ
 Model = TypeVar("Model", bound=BaseModel)
 METHODS = ("GET", "POST")
 
@@ -45,8 +37,8 @@ class Handler(RequestHandler):
         self.service = dependencies.service
         self._in_flight = dependencies.in_flight
         request_id = self.request.headers.get("X-Request-ID")
-        stream = getattr(self.request.connection, "stream", None)
-        read_at = stream.read_at if isinstance(stream, TimedStream) else None
+        assert isinstance(self.request.connection, Answer)
+        read_at = self.request.connection.request.read_at
         self.exchange = Exchange(dependencies, self.request.method or "", route, request_id, read_at)
         self._in_flight.enter()
 
@@ -64,8 +56,6 @@ class Handler(RequestHandler):
             )
         if not self.public:
             self.exchange.admit(self.request.remote_ip or "", is_write=self.request.method == "POST")
-        if len(self.request.body) > MAX_BODY:
-            raise _too_large()
 
     @classmethod
     @functools.cache
@@ -124,6 +114,10 @@ class Handler(RequestHandler):
         if not isinstance(value, (BadRequest, *STATUS)):
             super().log_exception(typ, value, tb)
 
+    def _request_summary(self) -> str:
+        # Tornado would log the query, which may hold what must not be logged.
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
     def compute_etag(self) -> str | None:
         return None  # Tornado's default hashes the body of every response
 
@@ -153,34 +147,7 @@ class NotFound(Handler):
         )
 
 
-class MuchTooLarge(Matcher):
-    """Matches requests whose declared body length is over MAX_READ."""
-
-    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        length = request.headers.get("Content-Length", "")
-        return {} if length.isdigit() and int(length) > MAX_READ else None
-
-
-@stream_request_body
-class TooLarge(Handler):
-    """Answers 413 without reading the body; Tornado then closes the connection."""
-
-    async def prepare(self) -> None:
-        # Above its own limit Tornado would send a response without JSON.
-        self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
-        raise _too_large()
-
-    def data_received(self, chunk: bytes) -> None:
-        pass
-
-
 def _defined(handler: type[Handler]) -> set[str]:
     return {
         name for each in handler.__mro__ if issubclass(each, Handler) and each is not Handler for name in vars(each)
     }
-
-
-def _too_large() -> BadRequest:
-    return BadRequest(
-        f"the body is larger than {MAX_BODY} bytes: send less", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    )

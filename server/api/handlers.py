@@ -1,6 +1,5 @@
 """The request handlers: each parses a request, calls the service, and sends the response."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -54,21 +53,22 @@ class MessageList(Handler):
 
     async def post(self) -> None:
         self.query(NoQuery)
-        message, headers = await post_message(self.service, self.exchange, self.request.headers, self.request.body)
+        content_type, key = self.request.headers.get("Content-Type", ""), self.request.headers.get("Idempotency-Key")
+        message, headers = await post_message(self.service, self.exchange, content_type, key, self.request.body)
         for name, value in headers.items():
             self.set_header(name, value)
         self.send(wire.message(message), HTTPStatus.CREATED)
 
 
 async def post_message(
-    service: MessageService, exchange: Exchange, headers: Mapping[str, str], body: bytes
+    service: MessageService, exchange: Exchange, content_type: str, idempotency_key: str | None, body: bytes
 ) -> tuple[Message, dict[str, str]]:
     """Store the message in a request's body; return it, and the headers of the response that concern it.
 
     Raises `BadRequest`, and the errors of `MessageService.post`.
     """
-    key = parsing.idempotency_key(headers.get("Idempotency-Key"))
-    new = parsing.body(headers.get("Content-Type", ""), body, NewMessage)
+    key = parsing.idempotency_key(idempotency_key)
+    new = parsing.body(content_type, body, NewMessage)
     dedupe = None if key is None else f"key:{exchange.caller}:{key}"
     message, replayed = await service.post(new, "api", dedupe)
     exchange.stored = message.seq or 0

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from tornado.routing import Rule
 from tornado.web import Application
 
 from server.api import handlers, openapi, queries, wire
-from server.api.base import MuchTooLarge, NotFound, TooLarge
+from server.api.base import NotFound
 from server.api.exchange import Dependencies
 from server.api.route import Operation, Route
 from server.messages import NewMessage
@@ -84,15 +83,12 @@ def application(dependencies: Dependencies, routes: Iterable[Route]) -> Applicat
 
     return Application(
         [
-            Rule(MuchTooLarge(), TooLarge, arguments("too large")),
-            *(
-                (
-                    route.path.replace("{id}", "([0-9a-fA-F]{24})"),
-                    route.handler,
-                    {**arguments(route.path), **route.collaborators},
-                )
-                for route in routes
-            ),
+            (
+                route.path.replace("{id}", "([0-9a-fA-F]{24})"),
+                route.handler,
+                {**arguments(route.path), **route.collaborators},
+            )
+            for route in routes
         ],
         default_handler_class=NotFound,
         default_handler_args=arguments("unknown"),

@@ -13,8 +13,11 @@ from migrations.runner import Database
 from tests.waiting import eventually
 
 BODY = b'{"messages":["the same bytes"]}'
-DATABASES = ["fastapi_mongodb", "flask_sqlite"]
-CONSTANTS = ["fastapi_constant", "protocol_constant", "tornado_constant"]
+DATABASES = ["fastapi_mongodb", "fastapi_cached", "flask_sqlite"]
+CONSTANTS = [
+    *["fastapi_constant", "granian_constant", "httptools_constant", "protocol_constant", "starlette_constant"],
+    "tornado_constant",
+]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ CATEGORY_OF = {
     "HTTP1Connection._read_message (tornado/http1connection.py:231)": "HTTP parsing",
     "HTTPHeaders.parse_line (tornado/httputil.py:230)": "HTTP parsing",
     "BaseIOStream._read_to_buffer (tornado/iostream.py:862)": "HTTP parsing",
-    "Connection.data_received (server/connections.py:143)": "HTTP parsing",
+    "Connection.data_received (server/http1/connection.py:143)": "HTTP parsing",
     "parse_qsl (urllib/parse.py:785)": "HTTP parsing",
     "RuleRouter.find_handler (tornado/routing.py:360)": "routing and handler",
     "RequestHandler._execute (tornado/web.py:1848)": "routing and handler",

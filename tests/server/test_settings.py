@@ -34,6 +34,8 @@ from server.settings import flag
         ("api_keys", "a-name-alone"),
         ("api_keys", "ada:short"),
         ("api_keys", "ada:12345678,ada:87654321"),
+        ("trusted_proxies", "proxy.example.com"),
+        ("trusted_proxies", "10.0.0.7/8"),
         ("access_log", "yes"),
         ("allow_profiling", "maybe"),
         ("until_stdin_closes", "1"),

@@ -1,0 +1,254 @@
+"""A connection and its states (RFC 9112, section 9): requests are answered one after the other, as they came."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from server.http1.answer import Answer
+from server.http1.reading import Reader, Refused, Request
+
+if TYPE_CHECKING:
+    from server.http1.server import Server
+
+
+class State(Enum):
+    """What is awaited on a connection; the value is for how many seconds."""
+
+    IDLE = 75.0  # a request
+    RECEIVING = 10.0  # the rest of one
+    ANSWERING = math.inf  # its answer
+    SENDING = 30.0  # that the peer takes what is written
+    LINGERING = 5.0  # that the peer closes: what it still sends is dropped (section 9.6)
+
+
+AT_ONCE = 32  # requests of one connection that are answered in a turn of the event loop, while others wait
+INTERNAL_ERROR = "internal error: report the X-Request-ID of this response"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests, has each answered when the one before it is, and closes when it is time."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._reader = Reader(server.admit)
+        self._state = State.IDLE
+        self._expires_at = math.inf  # on the monotonic clock
+        self._answer: Answer | None = None  # to the request that is being answered
+        self._is_serving = False  # requests are being given on: an answer that is given at once need not do so
+        self._reads = True
+        self._peer_has_finished = False  # half-closed: it sends no more, and may still read
+        self._is_blocked = False  # the transport's buffer is full: the peer does not read
+        self._unsent = 0  # bytes in that buffer, when they were last looked at
+        self._flushed: list[Callable[[], None]] = []  # called when the peer has taken what was written
+        self._address = ""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server stops: no more requests are to come."""
+        return self._server.is_stopping
+
+    # What the answers call.
+
+    def send(self, parts: Sequence[bytes], flushed: Callable[[], None]) -> None:
+        """Write; `flushed` is called when the transport's buffer is below its limit, or the connection is lost."""
+        if not self.transport.is_closing():
+            self._server.sends()
+            self.transport.writelines(parts)
+        if self._is_blocked:
+            self._flushed.append(flushed)
+        else:
+            flushed()
+
+    def answered(self, is_last: bool) -> None:
+        """The answer is complete: go on to the next request, or end the connection."""
+        self._answer = None
+        if is_last or self.is_stopping:
+            self._linger()
+        else:
+            self._serve()
+
+    def abort(self) -> None:
+        """Close at once; what is written is lost."""
+        self.transport.abort()
+
+    # What the server calls.
+
+    def end(self) -> None:
+        """Close when everything is written. Whose request has not come completely is told so."""
+        if self._state is State.RECEIVING:
+            self._refuse(
+                Refused("the service stops: send it again", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
+            )
+        else:
+            self.transport.close()
+
+    def expire(self, now: float) -> None:
+        """End what has been awaited for too long."""
+        if now < self._expires_at:
+            return
+        if self._state is State.IDLE:
+            self.transport.close()
+        elif self._state is State.RECEIVING:
+            self._refuse(
+                Refused(
+                    f"the request was not complete within {State.RECEIVING.value:.0f} s: send it again",
+                    HTTPStatus.REQUEST_TIMEOUT,
+                )
+            )
+        elif self._is_blocked and self.transport.get_write_buffer_size() < self._unsent:
+            self._await(self._state)  # the peer is slow, and goes on
+        else:
+            self.abort()
+
+    # Callbacks of the transport (asyncio.Protocol).
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if peer else ""
+        self._server.opened(self)
+        self._await(State.IDLE)
+
+    def data_received(self, data: bytes) -> None:
+        self._server.reads()
+        if self._state is State.LINGERING:
+            return
+        self._reader.feed(data, time.perf_counter())
+        if self._is_free():
+            self._serve()
+        else:  # it waits until the request before it is answered
+            self._reads = False
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._peer_has_finished = True
+        if self._state is State.LINGERING:
+            return False
+        self._serve()
+        return True  # what has come is still answered
+
+    def pause_writing(self) -> None:
+        self._is_blocked = True
+        self._await(State.SENDING)
+
+    def resume_writing(self) -> None:
+        self._is_blocked = False
+        # Later, because asyncio's transport must not be closed while it calls this.
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_blocked = False
+        self._call_flushed()
+        if self._answer is not None:
+            self._answer.gone()
+        self._server.lost(self)
+
+    # One request after the other.
+
+    def _is_free(self) -> bool:
+        """Whether the next request may be given on."""
+        return (
+            self._answer is None
+            and not self._is_blocked
+            and self._state is not State.LINGERING
+            and not self.transport.is_closing()
+        )
+
+    def _serve(self) -> None:
+        """Have the requests answered that are complete, and wait for what is not."""
+        if self._is_serving:
+            return
+        self._is_serving = True
+        requests, served = self._reader.requests, 0
+        while requests and requests[0].is_complete and self._is_free():
+            if served == AT_ONCE:
+                asyncio.get_running_loop().call_soon(self._serve)
+                break
+            self._respond(requests.popleft())
+            served += 1
+        else:
+            if self._is_free():
+                self._wait()
+        self._is_serving = False
+
+    def _respond(self, request: Request) -> None:
+        self._state, self._expires_at = State.ANSWERING, math.inf
+        answer = self._answer = Answer(self, request, self._server.caller(self._address, request))
+        try:
+            self._server.respond(request, answer)
+        except Refused as refused:
+            refused.request = request
+            self._refuse(refused)
+        except Exception:
+            logging.exception("Uncaught exception: %s %s", request.method.decode(), request.path)
+            if answer.has_begun:
+                self.abort()
+            else:
+                self._refuse(Refused(INTERNAL_ERROR, HTTPStatus.INTERNAL_SERVER_ERROR, request=request))
+
+    def _wait(self) -> None:
+        """Wait for more, or end the connection if there will be no more."""
+        reader = self._reader
+        if reader.refused is not None:
+            self._refuse(reader.refused)
+        elif self._peer_has_finished and reader.is_inside:
+            self._refuse(Refused("the request ends in the middle: send it again, as long as it says"))
+        elif self._peer_has_finished or (self.is_stopping and not reader.is_inside):
+            self._linger()
+        else:
+            if reader.requests and reader.requests[0].expects_continue:
+                reader.requests[0].expects_continue = False
+                self.transport.write(CONTINUE)
+            state = State.RECEIVING if reader.is_inside else State.IDLE
+            if state is not self._state:
+                self._await(state)
+            if not self._reads:
+                self._reads = True
+                self.transport.resume_reading()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer that this is no request, or none that is accepted. The connection ends: what follows is unknown."""
+        request = refused.request or Request(b"", b"", "1.1", time.perf_counter())
+        request.keeps_alive = False
+        self._state, self._expires_at = State.ANSWERING, math.inf
+        self._answer = Answer(self, request, self._server.caller(self._address, request))
+        self._server.refuse(refused, self._answer)
+
+    def _linger(self) -> None:
+        """End the connection. At once, what is still on its way to us would destroy what is on its way to the peer."""
+        self._await(State.LINGERING)
+        if self._peer_has_finished or self.transport.is_closing():
+            self.transport.close()
+            return
+        with contextlib.suppress(OSError):  # the peer has gone
+            self.transport.write_eof()
+        if not self._reads:
+            self._reads = True
+            self.transport.resume_reading()
+
+    def _await(self, state: State) -> None:
+        self._state = state
+        self._expires_at = time.monotonic() + state.value
+        if self._is_blocked:
+            self._unsent = self.transport.get_write_buffer_size()
+            self._expires_at = time.monotonic() + State.SENDING.value
+
+    def _go_on(self) -> None:
+        self._call_flushed()
+        if self._state is State.SENDING:
+            self._await(State.ANSWERING)
+        self._serve()
+
+    def _call_flushed(self) -> None:
+        callbacks, self._flushed = self._flushed, []
+        for flushed in callbacks:
+            flushed()

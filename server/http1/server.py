@@ -1,0 +1,149 @@
+"""Accepts connections, and takes them down."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+from server.http1.answer import Answer
+from server.http1.connection import Connection
+from server.http1.reading import Refused, Request
+
+BACKLOG = 128
+REAP_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
+# What is short: descriptors of the process or of the system, or memory for a socket.
+SHORT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def peer(address: str, request: Request) -> str:
+    """Who sent a request: who the connection is with."""
+    return address
+
+
+def admit_all(request: Request) -> None:
+    """Admit any body."""
+
+
+class Server:
+    """Has `respond` answer each request, and `refuse` what is none.
+
+    `respond` may raise `Refused` before it has begun to answer. `admit` is called with each request that announces a
+    body, before any of that is kept, and may raise it too. `caller` says from whom a request is, if not from its peer.
+    """
+
+    def __init__(
+        self,
+        respond: Callable[[Request, Answer], None],
+        refuse: Callable[[Refused, Answer], None],
+        admit: Callable[[Request], None] = admit_all,
+        caller: Callable[[str, Request], str] = peer,
+    ) -> None:
+        self.respond = respond
+        self.refuse = refuse
+        self.admit = admit
+        self.caller = caller
+        self.is_stopping = False
+        self.connections: set[Connection] = set()
+        self.unsent_seconds = 0.0  # how long answers have waited to be sent, together
+        self._sends_at_once = True  # the event loop does
+        self._unsent: list[float] = []  # since when those wait that the event loop sends at the end of this turn
+        self._listening: list[socket.socket] = []
+        self._accepting: set[asyncio.Task[object]] = set()
+        self._none_left = asyncio.Event()
+
+    async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections on `sockets`."""
+        self._sends_at_once = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+        for each in sockets:
+            each.listen(BACKLOG)
+            each.setblocking(False)
+            self._listening.append(each)
+            self._accept_on(each)
+
+    async def run(self) -> None:
+        """End, for ever, what has been awaited for too long. All connections are looked at once a second.
+
+        A timer for each request would cost more than all the looks.
+        """
+        while True:
+            await asyncio.sleep(REAP_SECONDS)
+            now = time.monotonic()
+            for each in list(self.connections):
+                each.expire(now)
+
+    def stop(self) -> None:
+        """Accept no more connections. On each that is open one more request is answered, as the last."""
+        self.is_stopping = True
+        for each in self._listening:
+            asyncio.get_running_loop().remove_reader(each)
+            each.close()
+        self._listening.clear()
+
+    async def close(self) -> None:
+        """Close all connections, at the latest after CLOSE_SECONDS."""
+        for each in list(self.connections):
+            each.end()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._none_left.wait(), CLOSE_SECONDS)
+        for each in list(self.connections):
+            each.abort()
+
+    # What the connections call.
+
+    def opened(self, connection: Connection) -> None:
+        """Register an open connection."""
+        self.connections.add(connection)
+        self._none_left.clear()
+
+    def lost(self, connection: Connection) -> None:
+        """Unregister a connection that is closed."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._none_left.set()
+
+    def sends(self) -> None:
+        """Note that an answer is passed to the event loop now.
+
+        asyncio sends it at once; uvloop when it has called what is due, before it reads from any connection.
+        """
+        if not self._sends_at_once:
+            if not self._unsent:
+                asyncio.get_running_loop().call_soon(self.reads)
+            self._unsent.append(time.monotonic())
+
+    def reads(self) -> None:
+        """Note that the event loop reads, or is in its next turn: it has sent what it had to."""
+        if self._unsent:
+            self.unsent_seconds += len(self._unsent) * time.monotonic() - sum(self._unsent)
+            self._unsent.clear()
+
+    # Accepting, by ourselves: at the limit of descriptors uvloop says nothing, and asyncio logs without end.
+
+    def _accept_on(self, listening: socket.socket) -> None:
+        if not self.is_stopping:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(BACKLOG):
+            try:
+                accepted, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in SHORT_OF:
+                    raise
+                logging.error("no connection can be accepted, the next try is in %s s: %s", RETRY_SECONDS, error)
+                loop.remove_reader(listening)
+                loop.call_later(RETRY_SECONDS, self._accept_on, listening)
+                return
+            accepted.setblocking(False)
+            opening = loop.create_task(loop.connect_accepted_socket(lambda: Connection(self), accepted))
+            self._accepting.add(opening)  # the loop holds only weak references to tasks
+            opening.add_done_callback(self._accepting.discard)
