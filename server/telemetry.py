@@ -45,23 +45,23 @@ class InFlight:
 
     def __init__(self) -> None:
         self.count = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._none: asyncio.Event | None = None  # while somebody waits
 
     def enter(self) -> None:
         """Count a request that has arrived."""
         self.count += 1
-        self._none.clear()
 
     def leave(self) -> None:
         """Stop counting a request: it is answered, or its caller has gone."""
         self.count -= 1
-        if self.count == 0:
+        if self._none is not None and self.count == 0:
             self._none.set()
 
     async def none_left(self) -> None:
         """Return when no request is being answered."""
-        await self._none.wait()
+        while self.count:
+            self._none = asyncio.Event()
+            await self._none.wait()
 
 
 class TimeSpent(Collector):

@@ -15,7 +15,7 @@ from server.api import parsing, wire
 from server.api.exchange import Dependencies, Exchange
 from server.api.handlers import post_message
 from server.api.problems import STATUS, BadRequest
-from server.api.sending import Sender, content_headers, header_lines
+from server.api.sending import Content, Sender
 from server.http1.answer import Answer
 from server.http1.reading import Request
 from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, Page
@@ -28,19 +28,19 @@ JSON = "application/json"
 
 
 class Prepared(NamedTuple):
-    """An encoded page: its body, and the header lines of a 200 and of a 304."""
+    """An encoded page, and the answer to whoever knows it already."""
 
     page: Page
     etag: str
-    known_lines: str
-    lines: str
-    body: bytes
+    encoded: Content
+    known: Content
 
 
 def _prepare(page: Page) -> Prepared:
-    etag, body = wire.etag(page), wire.encode(wire.page(page))
-    known = {"ETag": etag}
-    return Prepared(page, etag, header_lines(known), header_lines(known | content_headers(JSON, body)), body)
+    etag = wire.etag(page)
+    headers = {"ETag": etag}
+    encoded = Content.of(HTTPStatus.OK, headers, JSON, wire.encode(wire.page(page)))
+    return Prepared(page, etag, encoded, Content.of(HTTPStatus.NOT_MODIFIED, headers))
 
 
 class FastPath:
@@ -62,8 +62,8 @@ class FastPath:
     def _get(self, request: Request, answer: Answer) -> bool:
         """Send the cached list; return False if another request was meant, or the list is not cached."""
         limit = LIMITS.get(request.target)
-        seen = _number(request.headers.get(b"lab-seen", b"0"))
-        if limit is None or seen is None or request.method not in (b"GET", b"HEAD"):
+        seen = _number(request.headers.get(b"lab-seen"))
+        if limit is None or seen is None or (request.method != b"GET" and request.method != b"HEAD"):
             return False
         page = self._service.recent_cached(limit, seen)
         if page is None:
@@ -71,10 +71,8 @@ class FastPath:
         exchange = self._admit(request, answer)
         if exchange is not None:
             prepared = self._prepared_for(page, limit)
-            if parsing.is_known(prepared.etag, request.header("if-none-match")):
-                self._sender.send(answer, exchange, HTTPStatus.NOT_MODIFIED, prepared.known_lines, b"")
-            else:
-                self._sender.send(answer, exchange, HTTPStatus.OK, prepared.lines, prepared.body)
+            is_known = parsing.is_known(prepared.etag, request.header(b"if-none-match"))
+            self._sender.send(answer, exchange, prepared.known if is_known else prepared.encoded)
         return True
 
     def _post(self, request: Request, answer: Answer) -> bool:
@@ -92,10 +90,10 @@ class FastPath:
     def _admit(self, request: Request, answer: Answer) -> Exchange | None:
         """Identify and admit the caller; if the request is refused, send the problem and return None."""
         exchange = Exchange(
-            self._dependencies, request.method.decode("ascii"), LIST, request.header("x-request-id"), request.read_at
+            self._dependencies, request.method.decode("ascii"), LIST, request.header(b"x-request-id"), request.read_at
         )
         try:
-            exchange.identify(request.header("authorization"))
+            exchange.identify(request.header(b"authorization"))
             exchange.admit(answer.address, is_write=request.method == b"POST")
         except (BadRequest, MessageError) as error:
             self._sender.send_problem(answer, exchange, error)
@@ -105,16 +103,15 @@ class FastPath:
     async def _store(self, request: Request, answer: Answer, exchange: Exchange) -> None:
         exchange.start_phases()
         try:
-            content_type, key = request.header("content-type") or "", request.header("idempotency-key")
+            content_type, key = request.header(b"content-type") or "", request.header(b"idempotency-key")
             message, headers = await post_message(self._service, exchange, content_type, key, request.body)
         except Exception as error:
             if not isinstance(error, (BadRequest, *STATUS)):
                 logging.exception("Uncaught exception: POST %s", LIST)
             self._sender.send_problem(answer, exchange, error)
         else:
-            body = wire.encode(wire.message(message))
-            lines = header_lines(headers | content_headers(JSON, body))
-            self._sender.send(answer, exchange, HTTPStatus.CREATED, lines, body)
+            created = Content.of(HTTPStatus.CREATED, headers, JSON, wire.encode(wire.message(message)))
+            self._sender.send(answer, exchange, created)
         finally:
             self._dependencies.in_flight.leave()
 
@@ -128,5 +125,7 @@ class FastPath:
         return cached
 
 
-def _number(text: bytes) -> int | None:
+def _number(text: bytes | None) -> int | None:
+    if text is None:
+        return 0
     return int(text) if text.isdigit() and len(text) <= 15 else None

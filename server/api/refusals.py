@@ -18,7 +18,7 @@ def refuser(dependencies: Dependencies, sender: Sender) -> Callable[[Refused, An
     def refuse(refused: Refused, answer: Answer) -> None:
         request = answer.request
         exchange = Exchange(
-            dependencies, request.method.decode("latin-1"), REFUSED, request.header("x-request-id"), request.read_at
+            dependencies, request.method.decode("latin-1"), REFUSED, request.header(b"x-request-id"), request.read_at
         )
         sender.send_problem(answer, exchange, BadRequest(refused.detail, (), refused.status, dict(refused.headers)))
 
@@ -32,7 +32,7 @@ def doorkeeper(access: Access, public: Collection[str]) -> Callable[[Request], N
         if request.path in public:
             return
         try:
-            access.caller(request.header("authorization"))
+            access.caller(request.header(b"authorization"))
         except BadRequest as error:
             raise Refused(str(error), error.status, error.headers) from error
 

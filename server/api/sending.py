@@ -2,8 +2,10 @@
 
 import functools
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import NamedTuple
 
 from server.api import wire
 from server.api.exchange import Exchange
@@ -12,8 +14,23 @@ from server.http1.answer import Answer
 from server.messages import OverLimit, Quota
 from server.telemetry import InFlight
 
-STATUS_LINES = {status: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
 REFUSALS = 8  # refusals over a limit to keep; under overload the same one is sent many times, and has to be cheap
+
+
+class Content(NamedTuple):
+    """What an answer consists of whoever gets it: its status, the beginning of its head, and its body."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], media_type: str = "", body: bytes = b"") -> "Content":
+        """Content with these headers, and those of a body if it has a media type."""
+        if media_type:
+            headers = {**headers, "Content-Type": media_type, "Content-Length": str(len(body))}
+        return cls(status, (STATUS_LINES[status] + _lines(headers)).encode("latin-1"), body)
 
 
 class Sender:
@@ -21,47 +38,39 @@ class Sender:
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
-        self._date = (0, "")
+        self._date = ""
+        self._date_until = 0.0  # Unix seconds
 
-    def send(self, answer: Answer, exchange: Exchange, status: HTTPStatus, lines: str, body: bytes) -> None:
-        """Send an answer; `lines` are the header lines that concern its content."""
-        if connection := answer.connection_header:
-            lines += f"Connection: {connection}\r\n"
-        head = f"{STATUS_LINES[status]}Date: {self._now()}\r\n{lines}{header_lines(exchange.response_headers())}\r\n"
-        exchange.finished(status)
+    def send(self, answer: Answer, exchange: Exchange, content: Content) -> None:
+        """Send an answer."""
+        lines = _lines({"Date": self._now(), **exchange.response_headers()})
+        exchange.finished(content.status)
         self._in_flight.enter()
         # As bytes, because `write_headers` would search each header for line breaks, which ours cannot contain.
-        answer.send(head.encode("latin-1"), body, self._in_flight.leave)
+        answer.send(content.head + lines.encode("latin-1"), content.body, self._in_flight.leave)
 
     def send_problem(self, answer: Answer, exchange: Exchange, error: BaseException) -> None:
         """Send an error as problem+json."""
-        parts = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _parts(problem(error))
-        self.send(answer, exchange, *parts)
+        content = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _content(problem(error))
+        self.send(answer, exchange, content)
 
     def _now(self) -> str:
         """The value of the header Date, which changes once a second."""
-        now = int(time.time())
-        if self._date[0] != now:
-            self._date = (now, formatdate(now, usegmt=True))
-        return self._date[1]
+        now = time.time()
+        if now >= self._date_until or now < self._date_until - 1:
+            self._date, self._date_until = formatdate(now, usegmt=True), int(now) + 1
+        return self._date
 
 
-def header_lines(headers: dict[str, str]) -> str:
+def _lines(headers: Mapping[str, str]) -> str:
     """The lines of these headers, each with its end."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
-def content_headers(content_type: str, body: bytes) -> dict[str, str]:
-    """The headers of every body."""
-    return {"Content-Type": content_type, "Content-Length": str(len(body))}
-
-
 @functools.lru_cache(REFUSALS)
-def _over_limit(detail: str, quota: Quota) -> tuple[HTTPStatus, str, bytes]:
-    return _parts(problem(OverLimit(detail, quota)))
+def _over_limit(detail: str, quota: Quota) -> Content:
+    return _content(problem(OverLimit(detail, quota)))
 
 
-def _parts(error: Problem) -> tuple[HTTPStatus, str, bytes]:
-    """A problem's status, header lines and body."""
-    body = wire.encode(error.document())
-    return error.status, header_lines(error.headers | content_headers("application/problem+json", body)), body
+def _content(error: Problem) -> Content:
+    return Content.of(error.status, error.headers, "application/problem+json", wire.encode(error.document()))

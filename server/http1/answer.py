@@ -52,20 +52,15 @@ class Answer(HTTPConnection):
         """Whether the connection ends with this answer: the caller or the handler wants it so, or the server stops."""
         return self._is_last or not self.request.keeps_alive or self._connection.is_stopping
 
-    @property
-    def connection_header(self) -> str:
-        """The value of the header Connection; empty if none is needed: what an HTTP version does by itself."""
-        if self.request.version == "1.0":
-            return "" if self.is_last else "Keep-Alive"
-        return "close" if self.is_last else ""
-
     def send(self, head: bytes, body: bytes, flushed: Callable[[], None]) -> None:
-        """Send a whole answer, whose head tells `connection_header` and the body's length.
+        """Send a whole answer, whose `head` tells the length of its body; it is ended here.
 
         `flushed` is called when the caller has taken nearly all of it, or has gone.
         """
         is_last, self.has_begun = self.is_last, True
-        self._connection.send((head, body) if body and self.request.method != b"HEAD" else (head,), flushed)
+        if said := self._connection_header(is_last):
+            head += b"Connection: " + said.encode() + b"\r\n"
+        self._connection.send(head + b"\r\n" + (b"" if self.request.method == b"HEAD" else body), flushed)
         self._connection.answered(is_last)
 
     # What Tornado's handlers call.
@@ -84,17 +79,17 @@ class Answer(HTTPConnection):
         elif has_body:
             self._is_last = True  # the end of the connection marks the end of the body
         self._is_last |= headers.get("Connection", "").lower() == "close"
-        if connection := self.connection_header:
-            headers["Connection"] = connection
+        if said := self._connection_header(self.is_last):
+            headers["Connection"] = said
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
         if any("\r" in line or "\n" in line for line in lines):
             raise ValueError(f"a header holds a line break: {lines}")
-        return self._write("\r\n".join([*lines, "", ""]).encode("latin-1"), *self._framed(chunk))
+        return self._write("\r\n".join([*lines, "", ""]).encode("latin-1") + self._framed(chunk))
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
         """Send more of the body."""
-        return self._write(*self._framed(chunk))
+        return self._write(self._framed(chunk))
 
     def finish(self) -> None:
         """The answer is complete. One that is shorter than it said ends with the connection, so that it shows."""
@@ -114,22 +109,28 @@ class Answer(HTTPConnection):
         if self._gone is not None:
             self._gone()
 
-    def _framed(self, chunk: bytes | None) -> tuple[bytes, ...]:
+    def _connection_header(self, is_last: bool) -> str:
+        """The value of the header Connection; empty if none is needed: what an HTTP version does by itself."""
+        if self.request.version == "1.0":
+            return "" if is_last else "Keep-Alive"
+        return "close" if is_last else ""
+
+    def _framed(self, chunk: bytes | None) -> bytes:
         if not chunk:
-            return ()
+            return b""
         if self._is_chunked:
-            return b"%x\r\n" % len(chunk), chunk, b"\r\n"
+            return b"%x\r\n%b\r\n" % (len(chunk), chunk)
         if self._missing is not None:
             if len(chunk) > self._missing:
                 self._connection.abort()
                 raise HTTPOutputError("Tried to write more data than Content-Length")
             self._missing -= len(chunk)
-        return (chunk,)
+        return chunk
 
-    def _write(self, *parts: bytes) -> "asyncio.Future[None]":
+    def _write(self, data: bytes) -> "asyncio.Future[None]":
         self.has_begun = True
         flushed = asyncio.get_running_loop().create_future()
-        self._connection.send(parts, lambda: None if flushed.done() else flushed.set_result(None))
+        self._connection.send(data, lambda: None if flushed.done() else flushed.set_result(None))
         return flushed
 
 

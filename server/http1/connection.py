@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -27,28 +27,32 @@ class State(Enum):
     LINGERING = 5.0  # that the peer closes: what it still sends is dropped (section 9.6)
 
 
-AT_ONCE = 32  # requests of one connection that are answered in a turn of the event loop, while others wait
+# Read from their class, members of an `Enum` cost as much as a call.
+IDLE, RECEIVING, ANSWERING, SENDING, LINGERING = State
 INTERNAL_ERROR = "internal error: report the X-Request-ID of this response"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests, has each answered when the one before it is, and closes when it is time."""
+    """Reads requests, has each answered when the one before it is, and closes when it is time.
+
+    What is sent in a turn of the event loop is written in the next, by all connections one after the other.
+    """
 
     transport: asyncio.Transport
 
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._reader = Reader(server.admit)
-        self._state = State.IDLE
-        self._expires_at = math.inf  # on the monotonic clock
+        self._state = IDLE
+        self._since = 0.0  # since when it is awaited (seconds, of `time.perf_counter`)
         self._answer: Answer | None = None  # to the request that is being answered
-        self._is_serving = False  # requests are being given on: an answer that is given at once need not do so
         self._reads = True
         self._peer_has_finished = False  # half-closed: it sends no more, and may still read
         self._is_blocked = False  # the transport's buffer is full: the peer does not read
-        self._unsent = 0  # bytes in that buffer, when they were last looked at
-        self._flushed: list[Callable[[], None]] = []  # called when the peer has taken what was written
+        self._buffered = 0  # bytes in that buffer, when they were last looked at
+        self._unsent: list[bytes] = []  # to be written in the next turn
+        self._flushed: list[Callable[[], None]] = []  # called when the peer has taken what was sent
         self._address = ""
 
     @property
@@ -58,33 +62,38 @@ class Connection(asyncio.Protocol):
 
     # What the answers call.
 
-    def send(self, parts: Sequence[bytes], flushed: Callable[[], None]) -> None:
-        """Write; `flushed` is called when the transport's buffer is below its limit, or the connection is lost."""
-        if not self.transport.is_closing():
-            self._server.sends()
-            self.transport.writelines(parts)
-        if self._is_blocked:
-            self._flushed.append(flushed)
-        else:
-            flushed()
+    def send(self, data: bytes, flushed: Callable[[], None]) -> None:
+        """Send; `flushed` is called when the peer has taken nearly all of it, or the connection is lost."""
+        if not self._unsent:
+            self._server.sends(self)
+        self._unsent.append(data)
+        self._flushed.append(flushed)
 
     def answered(self, is_last: bool) -> None:
-        """The answer is complete: go on to the next request, or end the connection."""
+        """The answer is complete: go on to the next request when it is written, or end the connection."""
         self._answer = None
         if is_last or self.is_stopping:
             self._linger()
-        else:
+        elif not self._unsent:
             self._serve()
 
     def abort(self) -> None:
         """Close at once; what is written is lost."""
+        self._state = LINGERING
         self.transport.abort()
 
     # What the server calls.
 
+    def flush(self) -> None:
+        """Write what was sent, and go on to the next request if that was the answer to one."""
+        self._write()
+        if self._answer is None:
+            self._serve()
+
     def end(self) -> None:
         """Close when everything is written. Whose request has not come completely is told so."""
-        if self._state is State.RECEIVING:
+        self._write()
+        if self._state is RECEIVING:
             self._refuse(
                 Refused("the service stops: send it again", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
             )
@@ -93,18 +102,18 @@ class Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """End what has been awaited for too long."""
-        if now < self._expires_at:
+        if now < self._since + (SENDING if self._is_blocked else self._state).value:
             return
-        if self._state is State.IDLE:
+        if self._state is IDLE:
             self.transport.close()
-        elif self._state is State.RECEIVING:
+        elif self._state is RECEIVING:
             self._refuse(
                 Refused(
-                    f"the request was not complete within {State.RECEIVING.value:.0f} s: send it again",
+                    f"the request was not complete within {RECEIVING.value:.0f} s: send it again",
                     HTTPStatus.REQUEST_TIMEOUT,
                 )
             )
-        elif self._is_blocked and self.transport.get_write_buffer_size() < self._unsent:
+        elif self._is_blocked and self.transport.get_write_buffer_size() < self._buffered:
             self._await(self._state)  # the peer is slow, and goes on
         else:
             self.abort()
@@ -116,11 +125,10 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
         self._server.opened(self)
-        self._await(State.IDLE)
+        self._await(IDLE)
 
     def data_received(self, data: bytes) -> None:
-        self._server.reads()
-        if self._state is State.LINGERING:
+        if self._state is LINGERING:
             return
         self._reader.feed(data, time.perf_counter())
         if self._is_free():
@@ -131,14 +139,14 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._peer_has_finished = True
-        if self._state is State.LINGERING:
+        if self._state is LINGERING:
             return False
         self._serve()
         return True  # what has come is still answered
 
     def pause_writing(self) -> None:
         self._is_blocked = True
-        self._await(State.SENDING)
+        self._await(SENDING)
 
     def resume_writing(self) -> None:
         self._is_blocked = False
@@ -146,7 +154,7 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_blocked = False
+        self._state, self._is_blocked = LINGERING, False
         self._call_flushed()
         if self._answer is not None:
             self._answer.gone()
@@ -156,32 +164,19 @@ class Connection(asyncio.Protocol):
 
     def _is_free(self) -> bool:
         """Whether the next request may be given on."""
-        return (
-            self._answer is None
-            and not self._is_blocked
-            and self._state is not State.LINGERING
-            and not self.transport.is_closing()
-        )
+        return self._answer is None and not self._unsent and not self._is_blocked and self._state is not LINGERING
 
     def _serve(self) -> None:
-        """Have the requests answered that are complete, and wait for what is not."""
-        if self._is_serving:
-            return
-        self._is_serving = True
-        requests, served = self._reader.requests, 0
-        while requests and requests[0].is_complete and self._is_free():
-            if served == AT_ONCE:
-                asyncio.get_running_loop().call_soon(self._serve)
-                break
-            self._respond(requests.popleft())
-            served += 1
-        else:
-            if self._is_free():
+        """Have the next request answered, or wait for it."""
+        if self._is_free():
+            requests = self._reader.requests
+            if requests and requests[0].is_complete:
+                self._respond(requests.popleft())
+            else:
                 self._wait()
-        self._is_serving = False
 
     def _respond(self, request: Request) -> None:
-        self._state, self._expires_at = State.ANSWERING, math.inf
+        self._state = ANSWERING
         answer = self._answer = Answer(self, request, self._server.caller(self._address, request))
         try:
             self._server.respond(request, answer)
@@ -208,7 +203,7 @@ class Connection(asyncio.Protocol):
             if reader.requests and reader.requests[0].expects_continue:
                 reader.requests[0].expects_continue = False
                 self.transport.write(CONTINUE)
-            state = State.RECEIVING if reader.is_inside else State.IDLE
+            state = RECEIVING if reader.is_inside else IDLE
             if state is not self._state:
                 self._await(state)
             if not self._reads:
@@ -219,13 +214,14 @@ class Connection(asyncio.Protocol):
         """Answer that this is no request, or none that is accepted. The connection ends: what follows is unknown."""
         request = refused.request or Request(b"", b"", "1.1", time.perf_counter())
         request.keeps_alive = False
-        self._state, self._expires_at = State.ANSWERING, math.inf
+        self._state = ANSWERING
         self._answer = Answer(self, request, self._server.caller(self._address, request))
         self._server.refuse(refused, self._answer)
 
     def _linger(self) -> None:
         """End the connection. At once, what is still on its way to us would destroy what is on its way to the peer."""
-        self._await(State.LINGERING)
+        self._write()
+        self._await(LINGERING)
         if self._peer_has_finished or self.transport.is_closing():
             self.transport.close()
             return
@@ -236,16 +232,21 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _await(self, state: State) -> None:
-        self._state = state
-        self._expires_at = time.monotonic() + state.value
+        self._state, self._since = state, time.perf_counter()
         if self._is_blocked:
-            self._unsent = self.transport.get_write_buffer_size()
-            self._expires_at = time.monotonic() + State.SENDING.value
+            self._buffered = self.transport.get_write_buffer_size()
+
+    def _write(self) -> None:
+        if self._unsent and not self.transport.is_closing():
+            self.transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        if not self._is_blocked:
+            self._call_flushed()
 
     def _go_on(self) -> None:
         self._call_flushed()
-        if self._state is State.SENDING:
-            self._await(State.ANSWERING)
+        if self._state is SENDING:
+            self._await(ANSWERING)
         self._serve()
 
     def _call_flushed(self) -> None:

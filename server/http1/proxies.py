@@ -20,7 +20,7 @@ class TrustedProxies:
 
     def caller(self, address: str, request: Request) -> str:
         """The address that a request is from, which has come on a connection with `address`."""
-        if not self._networks or (forwarded := request.header("x-forwarded-for")) is None:
+        if not self._networks or (forwarded := request.header(b"x-forwarded-for")) is None:
             return address
         for said in reversed(forwarded.split(",")):
             if not self._trusts(address) or not (before := _address(said)):

@@ -81,9 +81,9 @@ class Request:
         self.expects_continue = False
         self.is_complete = False
 
-    def header(self, name: str) -> str | None:
+    def header(self, name: bytes) -> str | None:
         """The value of the header `name`, in lower case; None without one."""
-        value = self.headers.get(name.encode())
+        value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     @property
@@ -111,14 +111,15 @@ class Reader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._size = 0  # bytes of the head, or of the framed body, that has not ended
         self._parts = 0  # heads and bodies that have ended
+        self._is_in_body = False
         self._start = b""  # of a head, while its method is not known
 
     def feed(self, data: bytes, read_at: float) -> None:
         """Read on. What follows the last request, or what was refused, is dropped."""
         self._read_at = read_at
         while data and not self.is_over and self.refused is None:
-            room = MAX_HEAD if self._is_in_body() else MAX_HEAD - self._size
-            piece, data = data[:room], data[room:]
+            room = MAX_HEAD - (0 if self._is_in_body else self._size)
+            piece, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
             parts = self._parts
             try:
                 self._parser.feed_data(piece)
@@ -137,8 +138,10 @@ class Reader:
                     self.refuse(_no_request(error))
             else:
                 self._size = self._size + len(piece) if parts == self._parts else 0
-                self._check_size()
-                self._start = self._start + piece if self.is_inside and not self._target else b""
+                if self._size:
+                    self._check_size()
+                if self.is_inside:
+                    self._start = b"" if self._target else self._start + piece
 
     def refuse(self, refused: Refused) -> None:
         """Read no more; the requests before this one are still answered."""
@@ -146,13 +149,9 @@ class Reader:
         if self.requests and not self.requests[-1].is_complete:
             refused.request = self.requests.pop()
 
-    def _is_in_body(self) -> bool:
-        return bool(self.requests) and not self.requests[-1].is_complete
-
     def _check_size(self) -> None:
-        in_body = self._is_in_body()
-        if self._size >= (MAX_FRAMED if in_body else MAX_HEAD):
-            self.refuse(_too_large() if in_body else _head_too_large())
+        if self._size >= (MAX_FRAMED if self._is_in_body else MAX_HEAD):
+            self.refuse(_too_large() if self._is_in_body else _head_too_large())
 
     def _under_a_known_method(self, error: HttpParserError, piece: bytes, begins: bool) -> bytes:
         """What to read instead of `piece`, with which a request `begins` whose method the parser does not know."""
@@ -181,15 +180,15 @@ class Reader:
 
     def on_headers_complete(self) -> None:
         self._parts += 1
+        self._is_in_body = True
         parser = self._parser
         request = Request(self._method or parser.get_method(), self._target, parser.get_http_version(), self._read_at)
         self._method = b""
         request.keeps_alive = parser.should_keep_alive()
         request.fields, self._fields = self._fields, []  # trailers come in the same way, and are dropped
-        headers = request.headers
-        for name, value in request.fields:
-            key, said = name.lower(), value.rstrip(BLANK)
-            headers[key] = said if key not in headers else headers[key] + b"," + said
+        headers = request.headers = {name.lower(): value.rstrip(BLANK) for name, value in request.fields}
+        if len(headers) != len(request.fields):
+            headers = request.headers = _joined(request.fields)
         self.requests.append(request)
         if _check(request):
             self._admit(request)
@@ -204,9 +203,19 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self._parts += 1
-        self.is_inside = False
+        self.is_inside = self._is_in_body = False
+        self._start = b""
         self.requests[-1].is_complete = True
         self.is_over = not self.requests[-1].keeps_alive
+
+
+def _joined(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header fields by name in lower case, several values of one name joined by commas."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        key, said = name.lower(), value.rstrip(BLANK)
+        headers[key] = said if key not in headers else headers[key] + b"," + said
+    return headers
 
 
 def _check(request: Request) -> bool:
@@ -238,7 +247,8 @@ def _check(request: Request) -> bool:
                 "what is expected cannot be promised: leave out the header Expect", HTTPStatus.EXPECTATION_FAILED
             )
         request.expects_continue = True
-    return coding is not None or headers.get(b"content-length", b"0").strip(b"0") != b""
+    length = headers.get(b"content-length")
+    return coding is not None or (length is not None and length.strip(b"0") != b"")
 
 
 def _to_origin_form(request: Request) -> bytes | None:

@@ -50,15 +50,13 @@ class Server:
         self.is_stopping = False
         self.connections: set[Connection] = set()
         self.unsent_seconds = 0.0  # how long answers have waited to be sent, together
-        self._sends_at_once = True  # the event loop does
-        self._unsent: list[float] = []  # since when those wait that the event loop sends at the end of this turn
+        self._sending: list[tuple[Connection, float]] = []  # those that write in the next turn, and since when
         self._listening: list[socket.socket] = []
         self._accepting: set[asyncio.Task[object]] = set()
         self._none_left = asyncio.Event()
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on `sockets`."""
-        self._sends_at_once = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
         for each in sockets:
             each.listen(BACKLOG)
             each.setblocking(False)
@@ -72,7 +70,7 @@ class Server:
         """
         while True:
             await asyncio.sleep(REAP_SECONDS)
-            now = time.monotonic()
+            now = time.perf_counter()
             for each in list(self.connections):
                 each.expire(now)
 
@@ -107,21 +105,25 @@ class Server:
         if not self.connections:
             self._none_left.set()
 
-    def sends(self) -> None:
-        """Note that an answer is passed to the event loop now.
+    def sends(self, connection: Connection) -> None:
+        """Have `connection` write in the next turn of the event loop, together with all that answer in this one.
 
-        asyncio sends it at once; uvloop when it has called what is due, before it reads from any connection.
+        Each write may wake who waits for it, which costs as much as to answer; those that are together wake a caller
+        with many connections once.
         """
-        if not self._sends_at_once:
-            if not self._unsent:
-                asyncio.get_running_loop().call_soon(self.reads)
-            self._unsent.append(time.monotonic())
+        if not self._sending:
+            asyncio.get_running_loop().call_soon(self._write_together)
+        self._sending.append((connection, time.perf_counter()))
 
-    def reads(self) -> None:
-        """Note that the event loop reads, or is in its next turn: it has sent what it had to."""
-        if self._unsent:
-            self.unsent_seconds += len(self._unsent) * time.monotonic() - sum(self._unsent)
-            self._unsent.clear()
+    def _write_together(self) -> None:
+        sending, self._sending = self._sending, []
+        for connection, since in sending:
+            try:
+                connection.flush()
+            except Exception:
+                logging.exception("Uncaught exception: a connection is closed")
+                connection.abort()
+            self.unsent_seconds += time.perf_counter() - since
 
     # Accepting, by ourselves: at the limit of descriptors uvloop says nothing, and asyncio logs without end.
 

@@ -60,9 +60,7 @@ class Echo:
 def send(answer: Answer, status: int, body: bytes) -> None:
     """Send a whole answer."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(body)}"]
-    if connection := answer.connection_header:
-        lines.append(f"Connection: {connection}")
-    answer.send("\r\n".join([*lines, "", ""]).encode(), body, lambda: None)
+    answer.send("\r\n".join([*lines, ""]).encode(), body, lambda: None)
 
 
 def refuse(refused: Refused, answer: Answer) -> None:
