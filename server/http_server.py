@@ -28,5 +28,8 @@ def server_for(
     respond = FastPath(dependencies, sender, ordinary).respond if fast_path == "on" else ordinary
     public = {route.path for route in routes if route.handler.public}
     return Server(
-        respond, refuser(dependencies, sender), doorkeeper(dependencies.access, public), trusted_proxies.caller
+        respond,
+        refuser(dependencies, sender),
+        doorkeeper(dependencies.access, public),
+        trusted_proxies.caller if trusted_proxies.networks else None,
     )

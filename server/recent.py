@@ -148,15 +148,15 @@ class TailCache:
         return page if seen <= page.up_to else await self._timeline.recent(limit, seen)
 
     def cached(self, limit: int, seen: int = 0) -> Page | None:
-        if not self._serves() or seen > self._complete or (limit > len(self._tail) and not self._is_all):
+        if not self._serves() or seen > self._complete:
             return None
-        if limit not in self._pages:
+        page = self._pages.get(limit)
+        if page is None and (limit <= len(self._tail) or self._is_all):
             newest_first = list(islice(reversed(self._tail), limit))
             more = len(self._tail) > limit or not self._is_all
-            self._pages[limit] = Page(
-                newest_first, Position(before=newest_first[-1].seq) if more else None, self._complete
-            )
-        return self._pages[limit]
+            page = Page(newest_first, Position(before=newest_first[-1].seq) if more else None, self._complete)
+            self._pages[limit] = page
+        return page
 
     def _serves(self) -> bool:
         return self.filled.is_set() and self._clock() - self._confirmed_at < FRESH_SECONDS

@@ -70,7 +70,8 @@ class TimeSpent(Collector):
     Otherwise a minute with a database that hangs would look, until it ends, like a minute in which nobody waited.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, durations: "Durations") -> None:
+        self._durations = durations
         self._ended: defaultdict[tuple[str, str], float] = defaultdict(float)  # by phase and route
         # A request whose caller has gone may never end; nothing but its task keeps it here.
         self._unanswered: WeakKeyDictionary[Phases, str] = WeakKeyDictionary()
@@ -81,16 +82,17 @@ class TimeSpent(Collector):
         self._unanswered[begun] = route
         return begun
 
-    def ended(self, route: str, duration: float, spent: Phases | None) -> None:
-        """A request was answered after `duration` seconds."""
-        self._ended[ALL, route] += duration
-        if spent is not None and self._unanswered.pop(spent, None) is not None:
+    def ended(self, route: str, spent: Phases) -> None:
+        """A request was answered."""
+        if self._unanswered.pop(spent, None) is not None:
             for phase, seconds in spent.so_far().items():
                 self._ended[phase, route] += seconds
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The metrics, as `prometheus_client` asks for them."""
         totals, now = self._ended.copy(), time.perf_counter()
+        for route, seconds in self._durations.by_route():
+            totals[ALL, route] += seconds
         for unanswered, route in self._unanswered.items():
             for phase, seconds in {ALL: now - unanswered.began, **unanswered.so_far()}.items():
                 totals[phase, route] += seconds
@@ -124,6 +126,11 @@ class Durations(Collector):
         counts[bisect.bisect_left(BUCKETS, seconds)] += 1
         total[0] += seconds
 
+    def by_route(self) -> Iterator[tuple[str, float]]:
+        """The routes of what was counted, each as often as it comes, and seconds."""
+        for (_, route, _), (_, total) in self._seen.items():
+            yield route, total[0]
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The metrics, as `prometheus_client` asks for them."""
         family = HistogramMetricFamily(*self._about, labels=self._labels)
@@ -144,7 +151,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._durations = Durations("http_request_duration_seconds", "Time to answer.", ("method", "route", "status"))
         self.registry.register(self._durations)
-        self._spent = TimeSpent()
+        self._spent = TimeSpent(self._durations)
         self.registry.register(self._spent)
         self.connection_wait = Summary(
             "database_connection_wait_seconds", "Time an operation waited for a connection.", registry=self.registry
@@ -172,7 +179,8 @@ class Metrics:
         """Count one answered request. `spent` is None if it was answered at once, without waiting for anything."""
         method = method if method in METHODS else "other"  # callers may invent any number of them
         self._durations.observe((method, route, status), duration)
-        self._spent.ended(route, duration, spent)
+        if spent is not None:
+            self._spent.ended(route, spent)
 
     def text(self) -> bytes:
         """All metrics in the Prometheus text format."""

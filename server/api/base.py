@@ -122,7 +122,8 @@ class Handler(RequestHandler):
         return None  # Tornado's default hashes the body of every response
 
     def finish(self, chunk: Any = None) -> Any:
-        for name, value in self.exchange.response_headers().items():
+        for line in self.exchange.header_lines().splitlines():
+            name, _, value = line.partition(": ")
             self.set_header(name, value)
         sent = super().finish(chunk)
         sent.add_done_callback(self._left)

@@ -37,10 +37,11 @@ class Exchange:
     It arrived at `started` (seconds, of `time.perf_counter`), or now.
     """
 
-    __slots__ = (
-        "_dependencies", "_phases", "caller", "database", "duration", "method", "quotas", "request_id", "route",
-        "started", "stored",
-    )  # fmt: skip
+    caller = ANYONE
+    quotas: tuple[Quota, ...] = ()
+    stored = 0  # the sequence number of the message that this request has stored
+    duration = database = 0.0  # seconds; of them, the wait for MongoDB
+    _phases: Phases | None = None
 
     def __init__(
         self, dependencies: Dependencies, method: str, route: str, request_id: str | None, started: float | None = None
@@ -48,14 +49,10 @@ class Exchange:
         self._dependencies = dependencies
         self.method = method
         self.route = route
-        is_valid = request_id is not None and VALID_REQUEST_ID.fullmatch(request_id)
-        self.request_id = request_id if request_id and is_valid else f"{_process}{next(_count):016x}"
-        self.caller = ANYONE
-        self.quotas: tuple[Quota, ...] = ()
-        self.stored = 0  # the sequence number of the message that this request has stored
+        if request_id is None or not VALID_REQUEST_ID.fullmatch(request_id):
+            request_id = f"{_process}-{next(_count)}"
+        self.request_id = request_id
         self.started = time.perf_counter() if started is None else started
-        self.duration = self.database = 0.0  # seconds; of them, the wait for MongoDB
-        self._phases: Phases | None = None
 
     def start_phases(self) -> None:
         """Time what this request waits for, in the current task. One that waits for nothing need not."""
@@ -74,19 +71,24 @@ class Exchange:
         """Admit a webhook, to which no rate limit applies, unless too many writes wait. Raises `Overloaded`."""
         self._dependencies.admission.admit_webhook()
 
-    def response_headers(self) -> dict[str, str]:
+    def header_lines(self) -> str:
         """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
-        spent = self._phases.so_far() if self._phases is not None else {}
+        if self._phases is None:  # it has waited for nothing
+            timing = f"db;dur=0.000, app;dur={self.duration * 1000:.3f}"
+        else:
+            timing = self._timing(self._phases.so_far())
+        seen = max(self.stored, self._dependencies.service.complete)
+        lines = f"X-Request-ID: {self.request_id}\r\nLab-Seen: {seen}\r\nServer-Timing: {timing}\r\n"
+        for name, value in quota_headers(self.quotas).items() if self.quotas else ():
+            lines += f"{name}: {value}\r\n"
+        return lines
+
+    def _timing(self, spent: dict[str, float]) -> str:
         self.database, queue = spent.get(DATABASE, 0.0), spent.get(QUEUE, 0.0)
         own = max(0.0, self.duration - self.database - queue)
         timing = f"db;dur={self.database * 1000:.3f}, app;dur={own * 1000:.3f}"
-        return {
-            "X-Request-ID": self.request_id,
-            "Lab-Seen": str(max(self.stored, self._dependencies.service.complete)),
-            "Server-Timing": f"{timing}, queue;dur={queue * 1000:.3f}" if queue else timing,
-            **quota_headers(self.quotas),
-        }
+        return f"{timing}, queue;dur={queue * 1000:.3f}" if queue else timing
 
     def finished(self, status: int) -> None:
         """Record the response in the metrics and in the access log."""

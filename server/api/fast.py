@@ -23,6 +23,7 @@ from server.messages import DEFAULT_LIMIT, MAX_LIMIT, MessageError, Page
 LIST = "/messages"
 # How many messages each target asks for. One that is written otherwise is the application's.
 LIMITS = {LIST.encode(): DEFAULT_LIMIT} | {f"{LIST}?limit={n}".encode(): n for n in range(1, MAX_LIMIT + 1)}
+READS = {b"GET", b"HEAD"}
 MAX_PREPARED = 8  # encoded pages to cache, by limit; few limits are common, and the bound limits memory
 JSON = "application/json"
 
@@ -36,7 +37,7 @@ class Prepared(NamedTuple):
     known: Content
 
 
-def _prepare(page: Page) -> Prepared:
+def _prepared(page: Page) -> Prepared:
     etag = wire.etag(page)
     headers = {"ETag": etag}
     encoded = Content.of(HTTPStatus.OK, headers, JSON, wire.encode(wire.page(page)))
@@ -61,17 +62,20 @@ class FastPath:
 
     def _get(self, request: Request, answer: Answer) -> bool:
         """Send the cached list; return False if another request was meant, or the list is not cached."""
-        limit = LIMITS.get(request.target)
-        seen = _number(request.headers.get(b"lab-seen"))
-        if limit is None or seen is None or (request.method != b"GET" and request.method != b"HEAD"):
+        headers, limit = request.headers, LIMITS.get(request.target)
+        seen = _number(headers[b"lab-seen"]) if b"lab-seen" in headers else 0
+        if limit is None or seen is None or request.method not in READS:
             return False
         page = self._service.recent_cached(limit, seen)
         if page is None:
             return False
         exchange = self._admit(request, answer)
         if exchange is not None:
-            prepared = self._prepared_for(page, limit)
-            is_known = parsing.is_known(prepared.etag, request.header(b"if-none-match"))
+            prepared = self._prepared.get(limit)
+            if prepared is None or prepared.page is not page:
+                prepared = self._prepare(page, limit)
+            known = headers.get(b"if-none-match")
+            is_known = known is not None and parsing.is_known(prepared.etag, known.decode("latin-1"))
             self._sender.send(answer, exchange, prepared.known if is_known else prepared.encoded)
         return True
 
@@ -93,7 +97,8 @@ class FastPath:
             self._dependencies, request.method.decode("ascii"), LIST, request.header(b"x-request-id"), request.read_at
         )
         try:
-            exchange.identify(request.header(b"authorization"))
+            if not self._dependencies.access.is_open:
+                exchange.identify(request.header(b"authorization"))
             exchange.admit(answer.address, is_write=request.method == b"POST")
         except (BadRequest, MessageError) as error:
             self._sender.send_problem(answer, exchange, error)
@@ -115,17 +120,13 @@ class FastPath:
         finally:
             self._dependencies.in_flight.leave()
 
-    def _prepared_for(self, page: Page, limit: int) -> Prepared:
-        """The encoded page, which is cached by the identity of `page`."""
-        cached = self._prepared.get(limit)
-        if cached is None or cached.page is not page:
-            if len(self._prepared) >= MAX_PREPARED:
-                self._prepared.clear()
-            self._prepared[limit] = cached = _prepare(page)
-        return cached
+    def _prepare(self, page: Page, limit: int) -> Prepared:
+        """Encode a page, and keep that for as long as the page is the same object."""
+        if len(self._prepared) >= MAX_PREPARED:
+            self._prepared.clear()
+        prepared = self._prepared[limit] = _prepared(page)
+        return prepared
 
 
-def _number(text: bytes | None) -> int | None:
-    if text is None:
-        return 0
+def _number(text: bytes) -> int | None:
     return int(text) if text.isdigit() and len(text) <= 15 else None

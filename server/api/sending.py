@@ -14,7 +14,7 @@ from server.http1.answer import Answer
 from server.messages import OverLimit, Quota
 from server.telemetry import InFlight
 
-STATUS_LINES = {status.value: f"HTTP/1.1 {status:d} {status.phrase}\r\n" for status in HTTPStatus}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status:d} {status.phrase}\r\n".encode() for status in HTTPStatus}
 REFUSALS = 8  # refusals over a limit to keep; under overload the same one is sent many times, and has to be cheap
 
 
@@ -30,7 +30,7 @@ class Content(NamedTuple):
         """Content with these headers, and those of a body if it has a media type."""
         if media_type:
             headers = {**headers, "Content-Type": media_type, "Content-Length": str(len(body))}
-        return cls(status, (STATUS_LINES[status] + _lines(headers)).encode("latin-1"), body)
+        return cls(status, STATUS_LINES[status] + _lines(headers), body)
 
 
 class Sender:
@@ -38,33 +38,29 @@ class Sender:
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
-        self._date = ""
+        self._date = b""  # the header Date, which changes once a second
         self._date_until = 0.0  # Unix seconds
 
     def send(self, answer: Answer, exchange: Exchange, content: Content) -> None:
         """Send an answer."""
-        lines = _lines({"Date": self._now(), **exchange.response_headers()})
+        now = time.time()
+        if not self._date_until - 1 <= now < self._date_until:
+            self._date, self._date_until = _lines({"Date": formatdate(now, usegmt=True)}), int(now) + 1
+        head = content.head + self._date + exchange.header_lines().encode("latin-1")
         exchange.finished(content.status)
         self._in_flight.enter()
         # As bytes, because `write_headers` would search each header for line breaks, which ours cannot contain.
-        answer.send(content.head + lines.encode("latin-1"), content.body, self._in_flight.leave)
+        answer.send(head, content.body, self._in_flight.leave)
 
     def send_problem(self, answer: Answer, exchange: Exchange, error: BaseException) -> None:
         """Send an error as problem+json."""
         content = _over_limit(str(error), error.quota) if isinstance(error, OverLimit) else _content(problem(error))
         self.send(answer, exchange, content)
 
-    def _now(self) -> str:
-        """The value of the header Date, which changes once a second."""
-        now = time.time()
-        if now >= self._date_until or now < self._date_until - 1:
-            self._date, self._date_until = formatdate(now, usegmt=True), int(now) + 1
-        return self._date
 
-
-def _lines(headers: Mapping[str, str]) -> str:
+def _lines(headers: Mapping[str, str]) -> bytes:
     """The lines of these headers, each with its end."""
-    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
 
 
 @functools.lru_cache(REFUSALS)

@@ -50,17 +50,18 @@ class Answer(HTTPConnection):
     @property
     def is_last(self) -> bool:
         """Whether the connection ends with this answer: the caller or the handler wants it so, or the server stops."""
-        return self._is_last or not self.request.keeps_alive or self._connection.is_stopping
+        return self._is_last or not self.request.keeps_alive or self._connection.server.is_stopping
 
     def send(self, head: bytes, body: bytes, flushed: Callable[[], None]) -> None:
         """Send a whole answer, whose `head` tells the length of its body; it is ended here.
 
         `flushed` is called when the caller has taken nearly all of it, or has gone.
         """
-        is_last, self.has_begun = self.is_last, True
-        if said := self._connection_header(is_last):
-            head += b"Connection: " + said.encode() + b"\r\n"
-        self._connection.send(head + b"\r\n" + (b"" if self.request.method == b"HEAD" else body), flushed)
+        request, self.has_begun = self.request, True
+        is_last = not request.keeps_alive or self._connection.server.is_stopping
+        if connection := _connection(request, is_last):
+            head += b"Connection: %b\r\n" % connection.encode()
+        self._connection.send(head + b"\r\n" + (b"" if request.method == b"HEAD" else body), flushed)
         self._connection.answered(is_last)
 
     # What Tornado's handlers call.
@@ -79,8 +80,8 @@ class Answer(HTTPConnection):
         elif has_body:
             self._is_last = True  # the end of the connection marks the end of the body
         self._is_last |= headers.get("Connection", "").lower() == "close"
-        if said := self._connection_header(self.is_last):
-            headers["Connection"] = said
+        if connection := _connection(self.request, self.is_last):
+            headers["Connection"] = connection
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
         if any("\r" in line or "\n" in line for line in lines):
@@ -109,12 +110,6 @@ class Answer(HTTPConnection):
         if self._gone is not None:
             self._gone()
 
-    def _connection_header(self, is_last: bool) -> str:
-        """The value of the header Connection; empty if none is needed: what an HTTP version does by itself."""
-        if self.request.version == "1.0":
-            return "" if is_last else "Keep-Alive"
-        return "close" if is_last else ""
-
     def _framed(self, chunk: bytes | None) -> bytes:
         if not chunk:
             return b""
@@ -132,6 +127,13 @@ class Answer(HTTPConnection):
         flushed = asyncio.get_running_loop().create_future()
         self._connection.send(data, lambda: None if flushed.done() else flushed.set_result(None))
         return flushed
+
+
+def _connection(request: Request, is_last: bool) -> str:
+    """The value of the header Connection; empty if the request's version of HTTP does so by itself."""
+    if request.version == "1.1":
+        return "close" if is_last else ""
+    return "" if is_last else "Keep-Alive"
 
 
 def _length(value: str) -> int:

@@ -23,7 +23,7 @@ def pass_on(application: HTTPServerConnectionDelegate, request: Request, answer:
     )
     headers = HTTPHeaders()
     try:
-        for name, value in request.fields:
+        for name, value in request.headers.items():
             headers.add(name.decode("ascii"), value.decode("latin-1").strip())
         ready = delegate.headers_received(start_line, headers)
     except (HTTPInputError, ValueError) as error:

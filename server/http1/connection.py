@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, server: "Server") -> None:
-        self._server = server
+        self.server = server
         self._reader = Reader(server.admit)
         self._state = IDLE
         self._since = 0.0  # since when it is awaited (seconds, of `time.perf_counter`)
@@ -55,26 +55,21 @@ class Connection(asyncio.Protocol):
         self._flushed: list[Callable[[], None]] = []  # called when the peer has taken what was sent
         self._address = ""
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the server stops: no more requests are to come."""
-        return self._server.is_stopping
-
     # What the answers call.
 
     def send(self, data: bytes, flushed: Callable[[], None]) -> None:
         """Send; `flushed` is called when the peer has taken nearly all of it, or the connection is lost."""
         if not self._unsent:
-            self._server.sends(self)
+            self.server.sends(self)
         self._unsent.append(data)
         self._flushed.append(flushed)
 
     def answered(self, is_last: bool) -> None:
         """The answer is complete: go on to the next request when it is written, or end the connection."""
         self._answer = None
-        if is_last or self.is_stopping:
+        if is_last:
             self._linger()
-        elif not self._unsent:
+        else:
             self._serve()
 
     def abort(self) -> None:
@@ -124,14 +119,14 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
-        self._server.opened(self)
+        self.server.opened(self)
         self._await(IDLE)
 
     def data_received(self, data: bytes) -> None:
         if self._state is LINGERING:
             return
         self._reader.feed(data, time.perf_counter())
-        if self._is_free():
+        if self._state is IDLE or self._state is RECEIVING:
             self._serve()
         else:  # it waits until the request before it is answered
             self._reads = False
@@ -158,28 +153,22 @@ class Connection(asyncio.Protocol):
         self._call_flushed()
         if self._answer is not None:
             self._answer.gone()
-        self._server.lost(self)
+        self.server.lost(self)
 
     # One request after the other.
 
-    def _is_free(self) -> bool:
-        """Whether the next request may be given on."""
-        return self._answer is None and not self._unsent and not self._is_blocked and self._state is not LINGERING
-
     def _serve(self) -> None:
-        """Have the next request answered, or wait for it."""
-        if self._is_free():
-            requests = self._reader.requests
-            if requests and requests[0].is_complete:
-                self._respond(requests.popleft())
-            else:
-                self._wait()
-
-    def _respond(self, request: Request) -> None:
-        self._state = ANSWERING
-        answer = self._answer = Answer(self, request, self._server.caller(self._address, request))
+        """Have the next request answered, or wait for it, if the answer before it is written."""
+        if self._unsent or self._answer is not None or self._is_blocked or self._state is LINGERING:
+            return
+        requests = self._reader.requests
+        if not requests or not requests[0].is_complete:
+            self._wait()
+            return
+        request = requests.popleft()
+        answer = self._answer = self._begin(request)
         try:
-            self._server.respond(request, answer)
+            self.server.respond(request, answer)
         except Refused as refused:
             refused.request = request
             self._refuse(refused)
@@ -197,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._refuse(reader.refused)
         elif self._peer_has_finished and reader.is_inside:
             self._refuse(Refused("the request ends in the middle: send it again, as long as it says"))
-        elif self._peer_has_finished or (self.is_stopping and not reader.is_inside):
+        elif self._peer_has_finished or (self.server.is_stopping and not reader.is_inside):
             self._linger()
         else:
             if reader.requests and reader.requests[0].expects_continue:
@@ -205,18 +194,21 @@ class Connection(asyncio.Protocol):
                 self.transport.write(CONTINUE)
             state = RECEIVING if reader.is_inside else IDLE
             if state is not self._state:
-                self._await(state)
+                self._state, self._since = state, time.perf_counter()
             if not self._reads:
                 self._reads = True
                 self.transport.resume_reading()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer that this is no request, or none that is accepted. The connection ends: what follows is unknown."""
-        request = refused.request or Request(b"", b"", "1.1", time.perf_counter())
+        request = refused.request or Request.unknown(time.perf_counter())
         request.keeps_alive = False
-        self._state = ANSWERING
-        self._answer = Answer(self, request, self._server.caller(self._address, request))
-        self._server.refuse(refused, self._answer)
+        self._answer = self._begin(request)
+        self.server.refuse(refused, self._answer)
+
+    def _begin(self, request: Request) -> Answer:
+        self._state, caller = ANSWERING, self.server.caller
+        return Answer(self, request, self._address if caller is None else caller(self._address, request))
 
     def _linger(self) -> None:
         """End the connection. At once, what is still on its way to us would destroy what is on its way to the peer."""

@@ -16,11 +16,11 @@ class TrustedProxies:
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        self._networks = networks
+        self.networks = networks
 
     def caller(self, address: str, request: Request) -> str:
         """The address that a request is from, which has come on a connection with `address`."""
-        if not self._networks or (forwarded := request.header(b"x-forwarded-for")) is None:
+        if (forwarded := request.header(b"x-forwarded-for")) is None:
             return address
         for said in reversed(forwarded.split(",")):
             if not self._trusts(address) or not (before := _address(said)):
@@ -31,7 +31,7 @@ class TrustedProxies:
     def _trusts(self, address: str) -> bool:
         if not (plain := _address(address)):  # a Unix socket has none
             return False
-        return any(ipaddress.ip_address(plain) in network for network in self._networks)
+        return any(ipaddress.ip_address(plain) in network for network in self.networks)
 
 
 def _address(said: str) -> str:

@@ -33,7 +33,6 @@ ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 UNKNOWN_METHOD = re.compile(rb"[\r\n]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)( [\x21-\x7e]+ HTTP/1\.[01]\r\n)")
 BEGINNING_OF_SUCH = re.compile(rb"[\r\n]*[!#$%&'*+\-.^_`|~0-9A-Za-z]*( [\x21-\x7e]*( [HTP/1.0]*\r?)?)?")
 STAND_IN = b"PURGE"
-BLANK = b" \t"
 
 
 class Refused(Exception):
@@ -60,26 +59,34 @@ class Request:
     """A request, as bytes that the caller has sent.
 
     `target` is its path and query, also if an absolute URL was sent. `headers` are by name in lower case, several
-    values of one name joined by commas; `fields` are they in their order. `read_at` is when its head was complete
-    (seconds, of `time.perf_counter`). The body is there when it is complete.
+    values of one name joined by commas. `read_at` is when its head was complete (seconds, of `time.perf_counter`). The
+    body is there when it is complete.
     """
 
-    __slots__ = (
-        "body", "expects_continue", "fields", "headers", "is_complete", "keeps_alive", "method", "read_at", "target",
-        "version",
-    )  # fmt: skip
+    body = b""
+    is_complete = False
+    expects_continue = False
 
-    def __init__(self, method: bytes, target: bytes, version: str, read_at: float) -> None:
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        version: str,
+        headers: dict[bytes, bytes],
+        keeps_alive: bool,
+        read_at: float,
+    ) -> None:
         self.method = method
         self.target = target
         self.version = version  # "1.1" or "1.0"
+        self.headers = headers
+        self.keeps_alive = keeps_alive
         self.read_at = read_at
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.keeps_alive = True
-        self.expects_continue = False
-        self.is_complete = False
+
+    @classmethod
+    def unknown(cls, read_at: float) -> "Request":
+        """What could not be read, up to its headers."""
+        return cls(b"", b"", "1.1", {}, keeps_alive=False, read_at=read_at)
 
     def header(self, name: bytes) -> str | None:
         """The value of the header `name`, in lower case; None without one."""
@@ -108,7 +115,7 @@ class Reader:
         self._read_at = 0.0
         self._method = b""  # if it is another than the parser has been told
         self._target = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._headers: dict[bytes, bytes] = {}
         self._size = 0  # bytes of the head, or of the framed body, that has not ended
         self._parts = 0  # heads and bodies that have ended
         self._is_in_body = False
@@ -123,25 +130,13 @@ class Reader:
             parts = self._parts
             try:
                 self._parser.feed_data(piece)
-            except HttpParserUpgrade as upgrade:
-                # The caller offers another protocol, and is answered in this one. The parser would read no body now.
-                self._parser, self.is_over = HttpRequestParser(self), False
-                data = _without_offer(self.requests.pop()) + piece[upgrade.args[0] :] + data
-            except HttpParserInvalidMethodError as error:
-                data = self._under_a_known_method(error, piece, begins=parts == self._parts) + data
-            except HttpParserCallbackError as error:
-                if not isinstance(error.__context__, Refused):
-                    raise
-                self.refuse(error.__context__)
-            except HttpParserError as error:
-                if not self.is_over:
-                    self.refuse(_no_request(error))
+            except (HttpParserError, HttpParserUpgrade) as error:
+                data = self._read_instead(piece, error, begins=parts == self._parts) + data
             else:
-                self._size = self._size + len(piece) if parts == self._parts else 0
-                if self._size:
-                    self._check_size()
-                if self.is_inside:
-                    self._start = b"" if self._target else self._start + piece
+                if self.is_inside or parts == self._parts:
+                    self._note(piece, parts)
+                else:
+                    self._size = 0
 
     def refuse(self, refused: Refused) -> None:
         """Read no more; the requests before this one are still answered."""
@@ -149,11 +144,31 @@ class Reader:
         if self.requests and not self.requests[-1].is_complete:
             refused.request = self.requests.pop()
 
-    def _check_size(self) -> None:
+    def _note(self, piece: bytes, parts: int) -> None:
+        """Note that `piece` ends in the middle of a request; when it began, `parts` had ended."""
+        self._size = self._size + len(piece) if parts == self._parts else 0
         if self._size >= (MAX_FRAMED if self._is_in_body else MAX_HEAD):
             self.refuse(_too_large() if self._is_in_body else _head_too_large())
+        self._start = self._start + piece if self.is_inside and not self._target else b""
 
-    def _under_a_known_method(self, error: HttpParserError, piece: bytes, begins: bool) -> bytes:
+    def _read_instead(self, piece: bytes, error: Exception, begins: bool) -> bytes:
+        """What to read instead of `piece`, at which the parser has failed; a request `begins` with it."""
+        match error:
+            case HttpParserUpgrade():
+                # The caller offers another protocol, and is answered in this one. The parser would read no body now.
+                self._parser, self.is_over = HttpRequestParser(self), False
+                return _without_offer(self.requests.pop()) + piece[error.args[0] :]
+            case HttpParserInvalidMethodError():
+                return self._under_a_known_method(error, piece, begins)
+            case HttpParserCallbackError(__context__=Refused() as refused):
+                self.refuse(refused)
+            case HttpParserCallbackError():
+                raise error
+            case _ if not self.is_over:
+                self.refuse(_no_request(error))
+        return b""
+
+    def _under_a_known_method(self, error: Exception, piece: bytes, begins: bool) -> bytes:
         """What to read instead of `piece`, with which a request `begins` whose method the parser does not know."""
         start, self._start = self._start + piece, b""
         if begins and (line := UNKNOWN_METHOD.match(start)):
@@ -170,29 +185,26 @@ class Reader:
     def on_message_begin(self) -> None:
         self.is_inside = True
         self._target = b""
-        self._fields = []
+        self._headers = {}
 
     def on_url(self, part: bytes) -> None:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        headers, name, value = self._headers, name.lower(), value.rstrip()
+        headers[name] = value if name not in headers else headers[name] + b"," + value
 
     def on_headers_complete(self) -> None:
         self._parts += 1
         self._is_in_body = True
         parser = self._parser
-        request = Request(self._method or parser.get_method(), self._target, parser.get_http_version(), self._read_at)
-        self._method = b""
-        request.keeps_alive = parser.should_keep_alive()
-        request.fields, self._fields = self._fields, []  # trailers come in the same way, and are dropped
-        headers = request.headers = {name.lower(): value.rstrip(BLANK) for name, value in request.fields}
-        if len(headers) != len(request.fields):
-            headers = request.headers = _joined(request.fields)
+        method, version = self._method or parser.get_method(), parser.get_http_version()
+        request = Request(method, self._target, version, self._headers, parser.should_keep_alive(), self._read_at)
+        self._method, self._headers = b"", {}  # trailers come as headers do, and are dropped
         self.requests.append(request)
         if _check(request):
             self._admit(request)
-            if int(headers.get(b"content-length", b"0")) > MAX_BODY:
+            if int(request.headers.get(b"content-length", b"0")) > MAX_BODY:
                 raise _too_large()
 
     def on_body(self, part: bytes) -> None:
@@ -207,15 +219,6 @@ class Reader:
         self._start = b""
         self.requests[-1].is_complete = True
         self.is_over = not self.requests[-1].keeps_alive
-
-
-def _joined(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Header fields by name in lower case, several values of one name joined by commas."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in fields:
-        key, said = name.lower(), value.rstrip(BLANK)
-        headers[key] = said if key not in headers else headers[key] + b"," + said
-    return headers
 
 
 def _check(request: Request) -> bool:
@@ -266,13 +269,12 @@ def _to_origin_form(request: Request) -> bytes | None:
         raise Refused("the target of the request is a URL without a host")
     request.target = path if path.startswith(b"/") else b"/" + path
     request.headers[b"host"] = host
-    request.fields = [*((name, value) for name, value in request.fields if name.lower() != b"host"), (b"Host", host)]
     return host
 
 
 def _without_offer(request: Request) -> bytes:
     """The head of a request again, without its header Upgrade."""
-    lines = [name + b": " + value for name, value in request.fields if name.lower() != b"upgrade"]
+    lines = [name + b": " + value for name, value in request.headers.items() if name != b"upgrade"]
     start_line = b"%s %s HTTP/%s" % (request.method, request.target, request.version.encode())
     return b"\r\n".join([start_line, *lines, b"", b""])
 
@@ -282,7 +284,7 @@ def _is_host(value: bytes) -> bool:
     return HOST.fullmatch(value) is not None
 
 
-def _no_request(error: HttpParserError) -> Refused:
+def _no_request(error: Exception) -> Refused:
     return Refused(f"this is no HTTP request: {str(error).lower()}")
 
 

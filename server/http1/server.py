@@ -20,11 +20,6 @@ CLOSE_SECONDS = 1.0
 SHORT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def peer(address: str, request: Request) -> str:
-    """Who sent a request: who the connection is with."""
-    return address
-
-
 def admit_all(request: Request) -> None:
     """Admit any body."""
 
@@ -41,7 +36,7 @@ class Server:
         respond: Callable[[Request, Answer], None],
         refuse: Callable[[Refused, Answer], None],
         admit: Callable[[Request], None] = admit_all,
-        caller: Callable[[str, Request], str] = peer,
+        caller: Callable[[str, Request], str] | None = None,
     ) -> None:
         self.respond = respond
         self.refuse = refuse

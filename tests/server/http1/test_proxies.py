@@ -11,7 +11,7 @@ TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"), ipad
 
 
 def request(forwarded: str | None) -> Request:
-    found = Request(b"GET", b"/", "1.1", 0.0)
+    found = Request(b"GET", b"/", "1.1", {}, keeps_alive=True, read_at=0.0)
     if forwarded is not None:
         found.headers[b"x-forwarded-for"] = forwarded.encode("latin-1")
     return found

@@ -79,7 +79,7 @@ def test_what_a_request_holds() -> None:
     assert request.header(b"x-a") == "one,two"
     assert request.header(b"if-none-match") == ""
     assert request.header(b"authorization") is None
-    assert [name for name, _ in request.fields] == [b"X-A", b"x-a", b"If-None-Match", b"Host", b"Content-Length"]
+    assert list(request.headers) == [b"x-a", b"if-none-match", b"host", b"content-length"]
     assert request.read_at == 1.0
 
 
@@ -102,7 +102,6 @@ def test_of_a_url_the_path_is_asked_and_its_host_counts(name: str, target: bytes
     (request,) = read(ACCEPTED[name]).requests
     assert request.target == target
     assert request.header(b"host") == host
-    assert [value for field, value in request.fields if field.lower() == b"host"] == [host.encode()]
 
 
 @pytest.mark.parametrize(
