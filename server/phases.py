@@ -36,15 +36,18 @@ class Phases:
         """The phase `name` ends, which has begun."""
         self._ended[name] += time.perf_counter() - self._open[name].pop()
 
-    def wait_for(self, work: "Phases") -> None:
-        """From now on this spends its time on what `work` spends its on: all of it, as all others who wait do."""
-        self._waits_for.append((work, work.so_far()))
+    def wait_for(self, work: "Phases", spent: dict[str, float]) -> None:
+        """From now on this spends its time on what `work` spends its on: all of it, as all others who wait do.
 
-    def stop_waiting_for(self, work: "Phases") -> None:
-        """Keep what `work` has spent meanwhile, and wait for it no more."""
+        `spent` is what `work` has spent so far, computed once for all who wait.
+        """
+        self._waits_for.append((work, spent))
+
+    def stop_waiting_for(self, work: "Phases", spent: dict[str, float]) -> None:
+        """Keep what `work`, which has `spent` so much, spent meanwhile, and wait for it no more."""
         ended = next(each for each in self._waits_for if each[0] is work)
         self._waits_for.remove(ended)
-        for name, seconds in _since(*ended).items():
+        for name, seconds in _difference(spent, ended[1]).items():
             self._ended[name] += seconds
 
     def so_far(self) -> dict[str, float]:
@@ -52,14 +55,14 @@ class Phases:
         spent, now = dict(self._ended), time.perf_counter()
         for name, begins in self._open.copy().items():
             spent[name] = spent.get(name, 0.0) + sum(now - began for began in begins.copy())
-        for waiting in self._waits_for:
-            for name, seconds in _since(*waiting).items():
+        for work, before in self._waits_for:
+            for name, seconds in _difference(work.so_far(), before).items():
                 spent[name] = spent.get(name, 0.0) + seconds
         return spent
 
 
-def _since(work: Phases, before: dict[str, float]) -> dict[str, float]:
-    return {name: seconds - before.get(name, 0.0) for name, seconds in work.so_far().items()}
+def _difference(spent: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    return {name: seconds - before.get(name, 0.0) for name, seconds in spent.items()}
 
 
 def start() -> Phases:
@@ -87,11 +90,11 @@ def waiting_for(work: Phases) -> Iterator[None]:
     if request is None:
         yield
         return
-    request.wait_for(work)
+    request.wait_for(work, work.so_far())
     try:
         yield
     finally:
-        request.stop_waiting_for(work)
+        request.stop_waiting_for(work, work.so_far())
 
 
 class Phase:

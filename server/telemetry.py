@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Summary, generate_latest
@@ -82,10 +82,11 @@ class TimeSpent(Collector):
         self._unanswered[begun] = route
         return begun
 
-    def ended(self, route: str, spent: Phases) -> None:
-        """A request was answered."""
-        if self._unanswered.pop(spent, None) is not None:
-            for phase, seconds in spent.so_far().items():
+    def ended(self, begun: Phases, spent: Mapping[str, float]) -> None:
+        """A request was answered, which has `spent` so much."""
+        route = self._unanswered.pop(begun, None)
+        if route is not None:
+            for phase, seconds in spent.items():
                 self._ended[phase, route] += seconds
 
     def collect(self) -> Iterator[CounterMetricFamily]:
@@ -175,12 +176,14 @@ class Metrics:
         """Start timing the phases of a request: its time counts from now on, not only when it is answered."""
         return self._spent.begun(route)
 
-    def answered(self, method: str, route: str, status: int, duration: float, spent: Phases | None) -> None:
-        """Count one answered request. `spent` is None if it was answered at once, without waiting for anything."""
+    def answered(
+        self, method: str, route: str, status: int, duration: float, begun: Phases | None, spent: Mapping[str, float]
+    ) -> None:
+        """Count one answered request, which has `spent` so much since its time was `begun` to be taken, if it was."""
         method = method if method in METHODS else "other"  # callers may invent any number of them
         self._durations.observe((method, route, status), duration)
-        if spent is not None:
-            self._spent.ended(route, spent)
+        if begun is not None:
+            self._spent.ended(begun, spent)
 
     def text(self) -> bytes:
         """All metrics in the Prometheus text format."""

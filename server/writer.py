@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass, field
 
 from server.messages import Message, Messages, Outcome, Write, Writer
 from server.phases import QUEUE, Phases, current, start
@@ -41,21 +40,21 @@ class Single:
         return _result(outcome)
 
 
-@dataclass(slots=True, eq=False)
 class _Waiting:
     """A queued write, the phases of its request, if it has one, and a future for its outcome."""
 
-    write: Write
-    phases: Phases = field(default_factory=lambda: current() or Phases())
-    outcome: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    __slots__ = ("outcome", "phases", "write")
 
-    def __post_init__(self) -> None:
+    def __init__(self, write: Write) -> None:
+        self.write = write
+        self.phases = current() or Phases()
         self.phases.begin(QUEUE)
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def wait_for(self, commit: Phases) -> None:
+    def wait_for(self, commit: Phases, spent: dict[str, float]) -> None:
         """Leave the queue, and wait for all of the commit, as all others of the batch do."""
         self.phases.end(QUEUE)
-        self.phases.wait_for(commit)
+        self.phases.wait_for(commit, spent)
 
     def settle(self, outcome: Outcome) -> None:
         if not self.outcome.done():  # the caller may have been cancelled
@@ -92,15 +91,17 @@ class GroupCommit:
                 await self._wait_for_stragglers()
                 batch = self._next_batch()
                 began, commit = self._clock(), start()
+                spent = commit.so_far()
                 for waiting in batch:
-                    waiting.wait_for(commit)
+                    waiting.wait_for(commit, spent)
                 try:
                     outcomes = await self._messages.add([each.write for each in batch], self._known_complete)
                 except Exception as error:  # raised in the callers, which wait for the outcomes
                     outcomes = [error] * len(batch)
                 self._last_took = self._clock() - began
+                spent = commit.so_far()
                 for waiting, outcome in zip(batch, outcomes, strict=True):
-                    waiting.phases.stop_waiting_for(commit)
+                    waiting.phases.stop_waiting_for(commit, spent)
                     waiting.settle(outcome)
         finally:
             self._committing = None

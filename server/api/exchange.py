@@ -5,7 +5,9 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from server.admission import Admission
 from server.api.access import ANYONE, Access
@@ -42,6 +44,7 @@ class Exchange:
     stored = 0  # the sequence number of the message that this request has stored
     duration = database = 0.0  # seconds; of them, the wait for MongoDB
     _phases: Phases | None = None
+    _spent: Mapping[str, float] = MappingProxyType({})  # seconds, by phase
 
     def __init__(
         self, dependencies: Dependencies, method: str, route: str, request_id: str | None, started: float | None = None
@@ -77,22 +80,23 @@ class Exchange:
         if self._phases is None:  # it has waited for nothing
             timing = f"db;dur=0.000, app;dur={self.duration * 1000:.3f}"
         else:
-            timing = self._timing(self._phases.so_far())
+            self._spent = self._phases.so_far()
+            timing = self._timing()
         seen = max(self.stored, self._dependencies.service.complete)
         lines = f"X-Request-ID: {self.request_id}\r\nLab-Seen: {seen}\r\nServer-Timing: {timing}\r\n"
         for name, value in quota_headers(self.quotas).items() if self.quotas else ():
             lines += f"{name}: {value}\r\n"
         return lines
 
-    def _timing(self, spent: dict[str, float]) -> str:
-        self.database, queue = spent.get(DATABASE, 0.0), spent.get(QUEUE, 0.0)
+    def _timing(self) -> str:
+        self.database, queue = self._spent.get(DATABASE, 0.0), self._spent.get(QUEUE, 0.0)
         own = max(0.0, self.duration - self.database - queue)
         timing = f"db;dur={self.database * 1000:.3f}, app;dur={own * 1000:.3f}"
         return f"{timing}, queue;dur={queue * 1000:.3f}" if queue else timing
 
     def finished(self, status: int) -> None:
         """Record the response in the metrics and in the access log."""
-        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, self._phases)
+        self._dependencies.metrics.answered(self.method, self.route, status, self.duration, self._phases, self._spent)
         if requests.isEnabledFor(logging.INFO):
             requests.info(
                 "request",

@@ -186,7 +186,7 @@ def test_who_asks_for_lists_of_every_length_fills_no_memory() -> None:
     path = fast.FastPath(Dependencies(nothing, nothing, nothing, nothing, nothing), nothing, nothing)
     pages = [Page([], None, 0) for _ in range(1000)]
     for limit, page in enumerate(pages, start=1):
-        assert path._prepare(page, limit) is path._prepared_for(page, limit)
+        assert path._prepare(page, limit) is path._prepared[limit]
     assert len(path._prepared) <= fast.MAX_PREPARED
 
 

@@ -38,17 +38,17 @@ def test_who_waits_for_the_work_of_others_spends_what_it_spends_from_then_on(clo
     early.begin(QUEUE)
     clock.time += 1
     early.end(QUEUE)
-    early.wait_for(query)
+    early.wait_for(query, query.so_far())
     query.begin(POOL)
     clock.time += 2
-    late.wait_for(query)
+    late.wait_for(query, query.so_far())
     query.end(POOL)
     query.begin(IN_USE)
     clock.time += 4
     assert early.so_far() == {QUEUE: 1, POOL: 2, IN_USE: 4}
     assert late.so_far() == {POOL: 0, IN_USE: 4}
     query.end(IN_USE)
-    late.stop_waiting_for(query)
+    late.stop_waiting_for(query, query.so_far())
     clock.time += 8
     query.begin(POOL)  # for somebody else
     clock.time += 8
@@ -98,10 +98,10 @@ def test_the_metrics_count_requests_that_are_not_answered_yet(clock: Clock) -> N
     }
     assert seconds(metrics) == hanging
     request.end(DATABASE)
-    metrics.answered("GET", "/messages", 200, 3.0, request)
+    metrics.answered("GET", "/messages", 200, 3.0, request, request.so_far())
     clock.time += 5
     assert seconds(metrics) == hanging
-    metrics.answered("GET", "/messages", 200, 0.5, None)
+    metrics.answered("GET", "/messages", 200, 0.5, None, {})
     assert seconds(metrics)["http_request_seconds_total"] == 3.5
 
 
