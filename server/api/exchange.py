@@ -1,5 +1,6 @@
 """What every request and response have in common: request id, access, admission, timing, metrics, access log."""
 
+import functools
 import itertools
 import logging
 import re
@@ -20,6 +21,11 @@ from server.telemetry import InFlight, Metrics, requests
 _process = secrets.token_hex(8)
 _count = itertools.count(1)
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@functools.lru_cache(4096)  # the same few come again and again, and floats are dear to format
+def _milliseconds(microseconds: int) -> str:
+    return f"{microseconds / 1000:.3f}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Exchange:
         """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
         if self._phases is None:  # it has waited for nothing
-            timing = f"db;dur=0.000, app;dur={self.duration * 1000:.3f}"
+            timing = f"db;dur=0.000, app;dur={_milliseconds(int(self.duration * 1e6))}"
         else:
             self._spent = self._phases.so_far()
             timing = self._timing()
@@ -91,8 +97,8 @@ class Exchange:
     def _timing(self) -> str:
         self.database, queue = self._spent.get(DATABASE, 0.0), self._spent.get(QUEUE, 0.0)
         own = max(0.0, self.duration - self.database - queue)
-        timing = f"db;dur={self.database * 1000:.3f}, app;dur={own * 1000:.3f}"
-        return f"{timing}, queue;dur={queue * 1000:.3f}" if queue else timing
+        timing = f"db;dur={_milliseconds(int(self.database * 1e6))}, app;dur={_milliseconds(int(own * 1e6))}"
+        return f"{timing}, queue;dur={_milliseconds(int(queue * 1e6))}" if queue else timing
 
     def finished(self, status: int) -> None:
         """Record the response in the metrics and in the access log."""
