@@ -31,6 +31,21 @@ class MongodbUri(click.ParamType[str]):
         return str(value)
 
 
+class Pair(click.ParamType[tuple[str, str]]):
+    """A name and a value, separated by `separator`."""
+
+    def __init__(self, name: str, separator: str) -> None:
+        self.name, self._separator = name, separator
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, found, rest = str(value).partition(self._separator)
+        if not found or not name.strip():
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+        return name.strip(), rest.strip()
+
+
 class DatabaseName(click.ParamType[str]):
     """A valid name of a MongoDB database."""
 
@@ -59,6 +74,10 @@ class MongodbOptions:
             yield uri
 
 
+HEADER = click.option(
+    "--header", "headers", type=Pair("'NAME: VALUE'", ":"), multiple=True,
+    help="A header for every request, such as 'Authorization: Bearer KEY'; may be repeated.",
+)  # fmt: skip
 OPTIONS = (
     click.option(
         "--mongodb-uri", envvar="LAB_MONGODB_URI", show_envvar=True, type=MongodbUri(),

@@ -9,6 +9,7 @@ import click
 
 from harness import interrupts
 from harness.mongod import MongodError
+from harness.options import HEADER
 from loadtests import bench as benchmark
 from loadtests import conditions, ingest
 from loadtests import migration as live
@@ -23,7 +24,6 @@ from loadtests.intervals import ENOUGH_PAIRS, false_alarms
 from loadtests.options import (
     ENVIRONMENT,
     FOLDER,
-    HEADER,
     JSON,
     READY,
     SCENARIO,

@@ -9,6 +9,7 @@ import click
 import requests
 
 from harness.mongod import MongodError
+from harness.options import Pair
 from harness.processes import ProgramError
 from harness.servers import direct_session
 from loadtests.ingest import IngestError
@@ -35,21 +36,6 @@ class ScenarioName(click.ParamType[str]):
         return str(value)
 
 
-class Pair(click.ParamType[tuple[str, str]]):
-    """A name and a value, separated by `separator`."""
-
-    def __init__(self, name: str, separator: str) -> None:
-        self.name, self._separator = name, separator
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, found, rest = str(value).partition(self._separator)
-        if not found or not name.strip():
-            self.fail(f"{value!r} is not {self.name}", param, ctx)
-        return name.strip(), rest.strip()
-
-
 URL = click.option(
     "--url", envvar="LAB_URL", show_envvar=True, help=f"A server that runs; {DEFAULT_URL} if left out, without --start."
 )
@@ -58,10 +44,6 @@ READY = click.option("--ready", default="", help="The path that answers when the
 ENVIRONMENT = click.option(
     "--environment", type=Pair("NAME=VALUE", "="), multiple=True, help="A variable for the server; may be repeated."
 )
-HEADER = click.option(
-    "--header", "headers", type=Pair("'NAME: VALUE'", ":"), multiple=True,
-    help="A header for every request, such as 'Authorization: Bearer KEY'; may be repeated.",
-)  # fmt: skip
 SCENARIO = click.argument("scenario", type=ScenarioName())
 FOLDER = click.option(
     "--folder", type=click.Path(path_type=Path), help="A new folder for the results; in .lab/runs if left out."

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from harness import interrupts
 from harness.mongod import MongodError
+from harness.options import HEADER
 from harness.processes import ProgramError
 from loadtests.run import RunError
 from practice import (
@@ -122,6 +124,7 @@ def show(stage: Stage) -> None:
 @click.option("--all", "everything", is_flag=True, help="Show every check, and not only the first that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--yes-it-is-mine", is_flag=True, help="The server at --url is yours, although on another machine.")
+@HEADER
 @START
 def check(
     folder: Path | None,
@@ -131,6 +134,7 @@ def check(
     everything: bool,
     as_json: bool,
     yes_it_is_mine: bool,
+    headers: tuple[tuple[str, str], ...],
     start_seconds: float,
 ) -> None:
     """Check the server in FOLDER (the current one if left out), or that of --command, or at --url.
@@ -144,9 +148,10 @@ def check(
       python -m practice check my-server --stage 1 2 --all
       python -m practice check --command "node server.mjs {port} {data}" --stage messages
       python -m practice check --url http://127.0.0.1:8000 --json
+      python -m practice check --url http://127.0.0.1:8000 --header "Authorization: Bearer KEY"
     """
     with _explained():
-        target = _target(folder, command_line, url, yes_it_is_mine)
+        target = replace(_target(folder, command_line, url, yes_it_is_mine), headers=dict(headers))
         asked = [stage for stage in stages.STAGES if stage in chosen or not chosen]
         found: list[StageResult] = []
         for stage in asked:
@@ -194,6 +199,7 @@ def write_report(folder: Path | None, output: Path | None) -> None:
 @click.option("--command", "command_line", help='A command that starts the server: "python app.py --port {port}".')
 @click.option("--url", help="A server that runs already. It must be on this machine for its costs to be seen.")
 @click.option("--yes-it-is-mine", is_flag=True, help="The server at --url is yours, although on another machine.")
+@HEADER
 @click.option("--within", default=50.0, show_default=True, type=click.FloatRange(min=1), help="The promise: p95 in ms.")
 @click.option(
     "--seconds", default=1.5, show_default=True, type=click.FloatRange(min=1), help="How long each run lasts."
@@ -204,6 +210,7 @@ def measure_server(
     command_line: str | None,
     url: str | None,
     yes_it_is_mine: bool,
+    headers: tuple[tuple[str, str], ...],
     within: float,
     seconds: float,
     as_json: bool,
@@ -223,7 +230,7 @@ def measure_server(
     from practice import measure
 
     with _explained():
-        target = _target(folder, command_line, url, yes_it_is_mine)
+        target = replace(_target(folder, command_line, url, yes_it_is_mine), headers=dict(headers))
         found = measure.measure(target, Slo(milliseconds=within), seconds, lambda what: click.echo(what, err=True))
         if (target.folder / settings.FILE).is_file() and target.command is not None:
             with suppress(OSError):  # what cannot be written is shown all the same

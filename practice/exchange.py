@@ -21,12 +21,13 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request."""
+    """An HTTP request. `secret` are further headers, which are sent, and shown without their values."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def document(self) -> Any:
         """The body as JSON. Raises `ValueError` if it is none."""
@@ -36,6 +37,7 @@ class Request:
         """The command line that sends this request again. Bytes that no terminal shows come through `printf`."""
         words = ["curl -s" if self.method in {"GET", "POST"} else f"curl -s -X {self.method}", _quoted(self.url)]
         words += [f"-H {_quoted(f'{name}: {value}')}" for name, value in self.headers.items()]
+        words += [f"-H {_quoted(f'{name}: …')}" for name in self.secret]
         if self.method != "POST":
             return " ".join(words)
         try:
@@ -162,7 +164,9 @@ class _Call:
             body = self._request.body if self._request.method == "POST" else None
             self._begun = time.monotonic()
             if not self._problem:
-                self._connection.request(self._request.method, path, body, dict(self._request.headers))
+                self._connection.request(
+                    self._request.method, path, body, {**self._request.headers, **self._request.secret}
+                )
 
     def read(self) -> Answer:
         status, headers, body = 0, dict[str, str](), b""

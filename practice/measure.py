@@ -52,6 +52,7 @@ class Filled:
     """A target whose server holds MESSAGES messages when it is given: an empty list is cheap to read."""
 
     target: targets.Target
+    headers: Mapping[str, str]
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -60,6 +61,7 @@ class Filled:
     @contextmanager
     def running(self) -> Iterator[targets.Running]:
         with self.target.running() as server, direct_session() as session:
+            session.headers.update(self.headers)
             for number in range(MESSAGES):
                 text = f"Message {number}, here before the measuring began."
                 try:
@@ -95,8 +97,8 @@ def measure(
     busy = _busy()
     _must_pass(target)
     mark = secrets.token_hex(8)
-    yours = Filled(_learners(target, mark))
-    load = Load(_path("reads"), USERS, seconds, fast=True)
+    yours = Filled(_learners(target, mark), target.headers)
+    load = Load(_path("reads"), USERS, seconds, fast=True, headers=target.headers)
     try:
         loads = {each: replace(load, scenario=_path(each)) for each in scenarios}
         found = _measured(target, yours, loads, slo, rounds, step)
@@ -173,7 +175,7 @@ def _look(yours: Filled, folder: Path, reads: Load, mixed: Load) -> tuple[Where,
 def _easy(load: Load, rate: float) -> Load:
     """The load for comparing costs, at `rate` requests/s: users as most clients are, and as long as it needs."""
     seconds = min(max(load.seconds, REQUESTS_PER_ROUND / rate), max(load.seconds, MOST_SECONDS))
-    return Load(load.scenario, seconds=seconds, rate=rate)
+    return Load(load.scenario, seconds=seconds, rate=rate, headers=load.headers)
 
 
 def _path(scenario: str) -> str:

@@ -5,10 +5,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from practice.check import Check, Stage
-from practice.exchange import Answer, Request
+from practice.exchange import Answer
 from practice.results import CheckResult, Outcome, StageResult
 from practice.server import START_SECONDS, Broken, NotAsked, Server
 from practice.settings import Target
@@ -86,11 +87,7 @@ def _curl(answer: Answer, kept: Path, name: str) -> str:
         return line
     path = kept / f"{name}.body"
     path.write_bytes(answer.request.body)
-    return (
-        Request("POST", answer.request.url, answer.request.headers)
-        .as_curl()
-        .replace("--data-raw ''", f"--data-binary @{path}")
-    )
+    return replace(answer.request, method="POST", body=b"").as_curl().replace("--data-raw ''", f"--data-binary @{path}")
 
 
 def _printed(server: Server, since: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,8 @@ POLL_SECONDS = 0.02
 # Its value in the environment of all that a learner's server starts tells which processes those are.
 MARK = "PRACTICE_SERVER"
 PUBLIC_BASE_URL = "https://messages.example.org:8443"
+
+NO_HEADERS: Mapping[str, str] = {}
 
 Made = TypeVar("Made")
 
@@ -96,7 +98,7 @@ class Server:
 
     def get(self, path: str) -> Response:
         """Ask GET `path`, which begins with a slash."""
-        return self.send(Request("GET", self.url + path))
+        return self.send(self.request("GET", self.url + path))
 
     def post(self, path: str, document: object) -> Response:
         """Send `document` as JSON to `path`."""
@@ -104,13 +106,17 @@ class Server:
 
     def post_bytes(self, path: str, body: bytes, headers: dict[str, str]) -> Response:
         """Send `body` as it is."""
-        return self.send(Request("POST", self.url + path, headers, body))
+        return self.send(self.request("POST", self.url + path, headers, body))
+
+    def request(self, method: str, url: str, headers: Mapping[str, str] = NO_HEADERS, body: bytes = b"") -> Request:
+        """A request with the headers that are sent with each one."""
+        return Request(method, url, headers, body, self.target.headers)
 
     def deliver(self, prepared: requests.PreparedRequest) -> Response:
         """Send what Twilio or Slack would send, signed as they sign it."""
         body = prepared.body if isinstance(prepared.body, bytes) else str(prepared.body or "").encode()
         headers = {name: value for name, value in prepared.headers.items() if name != "Content-Length"}
-        return self.send(Request("POST", str(prepared.url), headers, body))
+        return self.send(self.request("POST", str(prepared.url), headers, body))
 
     def send(self, request: Request) -> Response:
         """Send a request, and record it."""
@@ -122,7 +128,7 @@ class Server:
     def say_together(self, texts: Sequence[str]) -> list[Response]:
         """Post messages with these texts as close together as can be."""
         bodies = [json.dumps({"text": each}, ensure_ascii=False).encode() for each in texts]
-        answers = exchange.send_together([Request("POST", f"{self.url}/messages", JSON, body) for body in bodies])
+        answers = exchange.send_together([self.request("POST", f"{self.url}/messages", JSON, body) for body in bodies])
         self.wrote_at = max(self.wrote_at, *(each.ended for each in answers))
         return [Response(self, each) for each in answers]
 
@@ -179,7 +185,7 @@ class Server:
     def start(self) -> None:
         """Start the server on its data. Raises `ProgramError` with the last lines that it printed."""
         if self.target.url is not None:
-            answer = exchange.send(Request("GET", self.url + self.target.ready))
+            answer = exchange.send(self.request("GET", self.url + self.target.ready))
             if answer.problem:
                 raise ProgramError(f"{self.url}: {answer.problem}")
             return

@@ -7,6 +7,7 @@ import shlex
 import socket
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +72,10 @@ class File(_Table):
 
 @dataclass(frozen=True)
 class Target:
-    """A server that can be checked: one that `command` starts in `folder`, or one that answers at `url`."""
+    """A server that can be checked: one that `command` starts in `folder`, or one that answers at `url`.
+
+    `headers` are sent with each request, an access key for example.
+    """
 
     folder: Path
     command: str | None = None
@@ -80,6 +84,7 @@ class Target:
     stages: Stages = field(default_factory=Stages)
     promises: Promises = field(default_factory=Promises)
     answers: Answers = field(default_factory=Answers)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def own_files(self) -> Path:

@@ -34,7 +34,7 @@ def look(server: Running, reads: Load, folder: Path) -> Where:
     processes = watch.behind(server.url).roles["server"]
     if not processes:
         return Where(notes=[UNSEEN])
-    seen, share = _by_the_kernel(server.url, processes, reads.seconds)
+    seen, share = _by_the_kernel(server.url, processes, reads)
     if not all(map(kernel.is_python, processes)):
         return seen
     if share < MOST_OF_THE_WORK:
@@ -89,13 +89,14 @@ def _own_line(stack: str, folder: Path) -> str:
     return ""
 
 
-def _by_the_kernel(url: str, processes: Sequence[psutil.Process], seconds: float) -> tuple[Where, float]:
+def _by_the_kernel(url: str, processes: Sequence[psutil.Process], load: Load) -> tuple[Where, float]:
     """What the kernel tells while one caller reads as fast as it is answered; and the busiest process's share of it."""
     answered = 0
 
     def read_on(ended: threading.Event) -> None:
         nonlocal answered
         with direct_session() as session:
+            session.headers.update(load.headers)
             while not ended.is_set():
                 with suppress(requests.RequestException):
                     session.get(f"{url}/messages", params={"limit": 20}, timeout=ANSWER_SECONDS)
@@ -103,7 +104,7 @@ def _by_the_kernel(url: str, processes: Sequence[psutil.Process], seconds: float
 
     before = [watch.cpu_seconds(each) for each in processes]
     with meanwhile(read_on):
-        seen = kernel.view(processes, seconds)
+        seen = kernel.view(processes, load.seconds)
     used = [watch.cpu_seconds(each) - first for each, first in zip(processes, before, strict=True)]
     reads = max(1, answered)
     notes = [

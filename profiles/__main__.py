@@ -8,12 +8,12 @@ import click
 import psutil
 
 from harness import interrupts, watch
+from harness.options import HEADER
 from loadtests.experiment import RATE
 from loadtests.folders import new_folder
 from loadtests.options import (
     ENVIRONMENT,
     FOLDER,
-    HEADER,
     JSON,
     READY,
     SCENARIO,

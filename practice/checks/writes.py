@@ -7,6 +7,7 @@ import secrets
 import statistics
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -151,14 +152,16 @@ def _offer(server: Server) -> tuple[list[tuple[str, OfferedRequest]], Request]:
         return f"{run}: {number} in the storm"
 
     rate = TIMES * server.promises.write_limit
-    offering = open_loop.offer(url, lambda number: _bytes(url, text(number)), rate, SECONDS, warmup=0)
+    offering = open_loop.offer(
+        url, lambda number: _bytes(url, text(number), server.target.headers), rate, SECONDS, warmup=0
+    )
     sent = open_loop.run(offering).requests
     server.wrote_at = time.monotonic()
-    example = Request("POST", url, JSON, json.dumps({"text": text(0)}).encode())
+    example = server.request("POST", url, JSON, json.dumps({"text": text(0)}).encode())
     return [(text(number), each) for number, each in enumerate(sent)], example
 
 
-def _bytes(url: str, text: str) -> bytes:
+def _bytes(url: str, text: str, headers: Mapping[str, str]) -> bytes:
     parts = urlsplit(url)
     body = json.dumps({"text": text}).encode()
     lines = [
@@ -167,6 +170,7 @@ def _bytes(url: str, text: str) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

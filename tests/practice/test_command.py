@@ -164,6 +164,24 @@ def test_at_an_address_nothing_is_restarted(new_folder: NewFolder, tmp_path: Pat
     assert checks["messages.limit"]["outcome"] == "pass"
 
 
+LOCKED = """    def do_GET(self):
+        if self.headers.get("Authorization") != "Bearer locked-key":
+            self.answer(401, {})
+            return
+"""
+
+
+def test_a_server_that_wants_a_key_gets_it_and_nobody_else_sees_it(new_folder: NewFolder, tmp_path: Path) -> None:
+    folder = new_folder("    def do_GET(self):\n", LOCKED)
+    key = ("--header", "Authorization: Bearer locked-key")
+    code, checks = check(folder, "--stage", "1", *key)
+    assert (code, failed(checks)) == (0, [])
+    told = run("check", folder, "--stage", "2", "--all", *key, "--json")
+    assert "Authorization: …" in told.stdout
+    assert "locked-key" not in told.stdout + told.stderr
+    assert "401" in run("check", folder, "--stage", "1").stdout
+
+
 # Servers that cannot be asked.
 
 

@@ -30,8 +30,14 @@ class Command:
 
     text: str
     author: str
+    team_id: str
     user_id: str
     dedupe: str
+
+    @property
+    def caller(self) -> str:
+        """Whose requests are counted. No access key has such a name, since those contain no colon."""
+        return f"slack:{self.team_id}:{self.user_id}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ async def _post(command: Command, context: CommandContext, text: str, reply_to: 
         raise InvalidCommand(f"The text is missing. Write one of these:\n{HELP}")
     given = {"text": text, "author": command.author, "reply_to": reply_to}
     new = validated(NewMessage, given, "the message")
-    context.admission.admit("slack", is_write=True)
+    context.admission.admit(command.caller, is_write=True)
     message, _ = await context.service.post(new, "slack", command.dedupe)
     return blocks.message_list("Stored:", [message])
 

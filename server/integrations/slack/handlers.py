@@ -78,6 +78,7 @@ class Commands(SlackHandler):
         command = Command(
             typed(form.text),
             form.user_name.strip()[:MAX_AUTHOR] or form.user_id,
+            form.team_id,
             form.user_id,
             f"slack:command:{dedupe}",
         )

@@ -11,6 +11,7 @@ class CommandForm(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     text: str = ""
+    team_id: Annotated[str, Field(max_length=80)] = ""
     user_id: Annotated[str, Field(min_length=1, max_length=80)]
     user_name: str = ""
     response_url: str = ""

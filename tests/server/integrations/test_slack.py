@@ -347,6 +347,16 @@ def test_a_command_over_the_limit_is_told_to_wait(start_server: StartServer, sla
     assert event(server, {}).status_code == 200  # its author cannot send it again
 
 
+def test_each_user_of_slack_is_a_caller(start_server: StartServer, slack_channel: Channel) -> None:
+    server = start_server(**ON, client_limit="1/hour", api_keys="slack:key-of-another-slack")
+    key = {"Authorization": "Bearer key-of-another-slack"}
+    assert requests.get(f"{server.url}/messages", headers=key).status_code == 200
+    assert "first" in run_command(server, slack_channel, "send first")["text"]
+    assert "wait" in run_command(server, slack_channel, "send second")["text"]
+    assert "third" in run_command(server, slack_channel, "send third", user_id="UJOE")["text"]
+    assert "fourth" in run_command(server, slack_channel, "send fourth", team_id="T2")["text"]
+
+
 # The time zone of a user.
 
 
