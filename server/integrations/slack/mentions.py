@@ -36,9 +36,9 @@ class Mention:
 def mention(outer: EventModel) -> Mention | None:
     """The message in an event, or None if it is none. Raises `Invalid` for an event that lacks what it must have."""
     event = outer.event
-    if outer.type != "event_callback" or not _is_for_us(event):
-        return None
     own = {str(each.get("user_id")) for each in outer.authorizations or [] if each.get("is_bot")}
+    if outer.type != "event_callback" or not _is_for_us(event, own):
+        return None
     user, text = event.get("user"), event.get("text")
     if str(user) in own or any(event.get(mark) for mark in BOTS):
         return None
@@ -54,11 +54,18 @@ def mention(outer: EventModel) -> Mention | None:
     return Mention(whole, user, _key(outer, event.get("ts")), _parent_key(outer))
 
 
-def _is_for_us(event: dict[str, Any]) -> bool:
+def _is_for_us(event: dict[str, Any], own: set[str]) -> bool:
     subtype = event.get("subtype")
     if event.get("type") == "app_mention":
         return subtype not in NOT_WRITTEN
-    return event.get("type") == "message" and event.get("channel_type") == "im" and subtype in WRITTEN
+    if event.get("type") != "message" or subtype not in WRITTEN:
+        return False
+    # Of a mention beside a file Slack sends no app_mention (https://github.com/slackapi/bolt-python/issues/925).
+    return event.get("channel_type") == "im" or (subtype == "file_share" and _mentions(event.get("text"), own))
+
+
+def _mentions(text: Any, own: set[str]) -> bool:
+    return isinstance(text, str) and any(re.search(rf"<@{re.escape(each)}[|>]", text) for each in own)
 
 
 def _without_our_name(text: str, own: set[str]) -> str:
