@@ -13,24 +13,23 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import httptools
 import pydantic_core
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.web import RequestHandler
 
 
-class Delayed(HTTPServerConnectionDelegate):
-    """Passes every request on to `delegate`, after `fault` was called."""
+class Delayed:
+    """Passes on what a parser tells of the requests that it reads; for each that is complete `fault` is called first."""
 
-    def __init__(self, delegate: HTTPServerConnectionDelegate, fault: Callable[[], None]) -> None:
-        self._delegate, self._fault = delegate, fault
+    def __init__(self, reader: Any, fault: Callable[[], None]) -> None:
+        self._reader, self._fault = reader, fault
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def on_message_complete(self) -> None:
         self._fault()
-        return self._delegate.start_request(server_conn, request_conn)
-
-    def on_close(self, server_conn: object) -> None:
-        self._delegate.on_close(server_conn)
+        self._reader.on_message_complete()
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -57,20 +56,9 @@ def command(burn: float, block: float, json: int, turn: float, flags: tuple[str,
 
 
 def before_all_requests(fault: Callable[[], None]) -> None:
-    """Make every `HTTPServer` that is created from now on call `fault` before each request.
-
-    A server has a delegate for each way on which a request is answered, and every request passes exactly one of them:
-    so all that it was created with are wrapped, whatever they are called.
-    """
-    created = HTTPServer.__init__
-
-    def init(self: HTTPServer, *arguments: Any, **options: Any) -> None:
-        created(self, *arguments, **options)
-        for name, value in list(vars(self).items()):
-            if isinstance(value, HTTPServerConnectionDelegate):
-                setattr(self, name, Delayed(value, fault))
-
-    setattr(HTTPServer, "__init__", init)  # noqa: B010  mypy takes the assignment for a mistake
+    """Make every parser of requests that is created from now on call `fault` for each. All of them are read by one."""
+    parser = httptools.HttpRequestParser
+    setattr(httptools, "HttpRequestParser", lambda reader: parser(Delayed(reader, fault)))  # noqa: B010
 
 
 def make_json_again(times: int) -> None:

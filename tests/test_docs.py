@@ -28,7 +28,7 @@ FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 URL = "http://127.0.0.1:8000"
 # Commands about what exists only when one has followed docs/extending.md, as the last tests here do.
 # Or about a service of the reader's own.
-WHEN_FOLLOWED = re.compile(r" (questions|starlette) | shop\.py:")
+WHEN_FOLLOWED = re.compile(r" (questions|flask-constant) | shop\.py:")
 NAMED_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*/(?:[\w-]+\.(?:py|ipynb|md|yaml|lua))?")
 
 
@@ -39,7 +39,10 @@ def of_pages(found: Iterator[tuple[Page, str]]) -> list[object]:
 
 def parse(module: str, words: list[str]) -> None:
     """Let the command of `module` read its arguments, and go no further."""
-    command = importlib.import_module(f"{module}.__main__").command
+    imported = importlib.import_module(module)
+    command = (
+        importlib.import_module(f"{module}.__main__").command if hasattr(imported, "__path__") else imported.command
+    )
     if words[-1:] == ["--help"]:
         words.pop()
     if isinstance(command, click.Group) and words:

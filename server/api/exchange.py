@@ -59,7 +59,7 @@ class Exchange:
         self.method = method
         self.route = route
         if request_id is None or not VALID_REQUEST_ID.fullmatch(request_id):
-            request_id = f"{_process}-{next(_count)}"
+            request_id = f"{_process}{next(_count):016x}"
         self.request_id = request_id
         self.started = time.perf_counter() if started is None else started
 
