@@ -19,7 +19,7 @@ from tornado.web import RequestHandler
 
 
 class Delayed:
-    """Passes on what a parser tells of the requests that it reads; for each that is complete `fault` is called first."""
+    """Passes on what a parser tells of requests. For each that is complete, `fault` is called first."""
 
     def __init__(self, reader: Any, fault: Callable[[], None]) -> None:
         self._reader, self._fault = reader, fault
