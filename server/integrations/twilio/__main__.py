@@ -32,7 +32,8 @@ def command(checking: bool, url: str, **given: Any) -> None:
         check.access_keys(given["api_keys"]),
         check.integration_enabled(url, SMS, FORBIDDEN),
     ]
-    click.echo(f"webhook  {given['public_base_url'] or 'https://YOUR-ADDRESS'}{SMS}#rc=5&rp=5xx,ct,rt")
+    # Whatever goes wrong is tried again: 4xx too, since a gateway before the service may say 429.
+    click.echo(f"webhook  {given['public_base_url'] or 'https://YOUR-ADDRESS'}{SMS}#rc=5&rp=4xx,5xx,ct,rt")
     check.report(requirements)
 
 

@@ -77,6 +77,7 @@ def test_check_succeeds_when_all_mandatory_requirements_are_met(lab: Server, mon
         assert "missing" not in ended.stdout
         assert TOKEN not in ended.stdout
         assert SECRET not in ended.stdout
+        assert ("#rc=5&rp=4xx,5xx,ct,rt" in ended.stdout) == (name == "twilio")
 
 
 def test_the_slack_command_requires_an_option() -> None:
