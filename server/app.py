@@ -61,6 +61,7 @@ async def main(
     routes = all_routes(metrics, integrations(settings, admission, background), with_keys=bool(settings.api_keys))
     proxies = TrustedProxies(settings.trusted_proxies)
     server = server_for(settings.fast_path, proxies, dependencies, routes, application(dependencies, routes))
+    metrics.passed_over.set_function(lambda: len(store.passed_over))
     metrics.unsent.set_function(lambda: server.unsent_seconds)
 
     running = [asyncio.create_task(each) for each in (metrics.watch_event_loop(), reader.run(), server.run())]

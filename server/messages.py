@@ -156,9 +156,13 @@ Outcome = tuple[Message, bool] | Exception
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A sequence number that no message will ever have, because its writer died or stored nothing."""
+    """What stands among the messages and is none: a number that none will ever have, or a document that is odd.
 
-    seq: int
+    A number has no message if its writer died or stored nothing. `id` is the document's, where it has no number.
+    """
+
+    seq: int | None
+    id: str = ""
 
 
 Entry = Message | Void

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import logging
+import math
 import secrets
 import time
 from collections import defaultdict, deque
@@ -9,10 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from bson import ObjectId
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReturnDocument, errors, monitoring
 from pymongo.read_concern import ReadConcern
@@ -20,7 +22,7 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from server import tasks
-from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
+from server.messages import Entry, KeyReused, Message, Outcome, Position, Source, StoreUnavailable, Void, Write, masked
 from server.phases import DATABASE, IN_USE, POOL, Phase, Phases, current
 
 Document = dict[str, Any]
@@ -38,7 +40,13 @@ DURABLE = WriteConcern(w="majority", j=True)
 IN_MEMORY = WriteConcern(w=1)
 # A write that a majority has acknowledged cannot be rolled back, so a number that was read keeps its message.
 MAJORITY = ReadConcern("majority")
-UTC_TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+# What somebody else has written may be no text or no time for Python; one such value must not end a whole query.
+LENIENT: CodecOptions[Document] = CodecOptions(
+    tz_aware=True,
+    tzinfo=UTC,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 ACCESS_DENIED = {13, 18}  # Unauthorized, AuthenticationFailed
 DUPLICATE_KEY = 11000
@@ -48,11 +56,19 @@ NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
 COUNTER = {"_id": "messages"}
 
 
+SOURCES = get_args(Source)
+# Documents that are no messages are named in the log, the first so many of them.
+MAX_NAMED = 1000
+
 _nobody = Phases()  # whom the background works for
 
 
 def _phases() -> Phases:
     return current() or _nobody
+
+
+class _NoMessage(Exception):
+    """A document is none. The text says why."""
 
 
 class _PoolListener(monitoring.ConnectionPoolListener):
@@ -116,12 +132,13 @@ class Store:
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
             raise StoreUnavailable(f"the URI cannot be used: {_first_line(error)}") from error
         self._watching_client = AsyncMongoClient(mongodb_uri, **(options | WATCHING))
+        self.passed_over: set[str] = set()  # the ids of documents that are no messages, so far
         # Distinguishes this process's writes from those of others.
         self._worker = secrets.token_hex(4)
         self._name = database
         self._show_numbers = show_numbers
         self._database = self._client.get_database(
-            database, codec_options=UTC_TIMES, write_concern=DURABLE, read_concern=MAJORITY
+            database, codec_options=LENIENT, write_concern=DURABLE, read_concern=MAJORITY
         )
         self._messages = self._database.messages
         self._counters = self._database.get_collection("counters", write_concern=IN_MEMORY)
@@ -150,7 +167,8 @@ class Store:
     async def get(self, id: str) -> Message | None:
         with Phase(DATABASE), _errors_translated():
             document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
-        return None if document is None else self._message(document)
+        entry = None if document is None else self._entry(document)
+        return entry if isinstance(entry, Message) else None
 
     async def stored_under(self, dedupe: str) -> str | None:
         with Phase(DATABASE), _errors_translated():
@@ -173,22 +191,30 @@ class Store:
             cursor = self._messages.find(
                 {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
             )
-            return [document["seq"] for document in await cursor.to_list(limit)]
+            numbers = [_number(document["seq"]) for document in await cursor.to_list(limit)]
+        return [number for number in numbers if number is not None]
 
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
-        of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
+        found: list[Message] = []
         with Phase(DATABASE), _errors_translated():
-            documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=limit).to_list(limit)
-        return [self._message(document) for document in documents]
+            while (wanted := limit - len(found)) > 0:
+                of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
+                documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=wanted).to_list(wanted)
+                entries = map(self._entry, documents)
+                found += [entry for entry in entries if isinstance(entry, Message)]
+                if len(documents) < wanted:
+                    break
+                after = documents[-1]["seq"]
+        return found
 
     async def first_since(self, since: datetime) -> int | None:
         with Phase(DATABASE), _errors_translated():
-            document = await self._messages.find_one(
-                {"created_at": {"$gte": since}, "seq": {"$type": "number"}},
-                {"_id": False, "seq": True},
-                sort=[("created_at", 1), ("seq", 1)],
-            )
-        return None if document is None else int(document["seq"])
+            by_time = [("created_at", 1), ("seq", 1)]
+            numbered = {"created_at": {"$gte": since}, "seq": {"$type": "number"}}
+            async for document in self._messages.find(numbered, sort=by_time, batch_size=2):
+                if isinstance(self._entry(document), Message):
+                    return _number(document["seq"])
+        return None
 
     async def make_void(self, numbers: Iterable[int]) -> None:
         with Phase(DATABASE), _errors_translated():
@@ -200,10 +226,10 @@ class Store:
     async def known_complete(self) -> int:
         with Phase(DATABASE), _errors_translated():
             counter = await self._counters.find_one(COUNTER)
-        return int(counter["complete"]) if counter else 0
+        return int(counter.get("complete") or 0) if counter else 0
 
     async def changes(self) -> AsyncGenerator[Entry | None]:
-        messages = self._watching_client[self._name].get_collection("messages", codec_options=UTC_TIMES)
+        messages = self._watching_client[self._name].get_collection("messages", codec_options=LENIENT)
         with _errors_translated():
             pipeline = [{"$match": _changes_by_others(self._worker)}]
             async with await messages.watch(pipeline, max_await_time_ms=WATCH_MILLISECONDS) as stream:
@@ -288,7 +314,7 @@ class Store:
             before = stored.get(documents[index].get("dedupe"))
             if before is None or not _is_duplicate("dedupe", error):
                 outcomes[index] = _exception(error)
-            elif before["fingerprint"] != documents[index]["fingerprint"]:
+            elif before.get("fingerprint") != documents[index]["fingerprint"]:
                 outcomes[index] = KeyReused(
                     "this idempotency key was used for another message: use a new key for each message"
                 )
@@ -299,7 +325,7 @@ class Store:
     async def _older_than(self, position: Position) -> Document:
         """The filter for documents below `position` in the order NEWEST_FIRST."""
         if position.before_id is not None:
-            id = ObjectId(position.before_id)
+            id = _id_of(position.before_id)
             document = await self._messages.find_one({"_id": id}, {"created_at": True}) or {}
             return _unnumbered_older_than(document.get("created_at"), id)
         numbered: Document = {}
@@ -307,10 +333,24 @@ class Store:
             numbered["$lt"] = position.before
         if position.floor is not None:
             return {"seq": numbered | {"$gte": position.floor}}
-        return {"$or": [{"seq": numbered}, {"seq": None}]} if numbered else {}
+        # Of numbers and of those without; a number that is a string would be above all others.
+        return {"$or": [{"seq": numbered or {"$lte": math.inf}}, {"seq": None}]}
 
     def _entry(self, document: Document) -> Entry:
-        return Void(document["seq"]) if document.get("void") else self._message(document)
+        """The message or void number in a document. A document that is neither is passed over, and named once."""
+        try:
+            if not document.get("void"):
+                return self._message(document)
+            if _number(document.get("seq")) is None:
+                raise _NoMessage("it is void, and has no number")
+        except _NoMessage as why:
+            self._pass_over(str(document["_id"]), why)
+        return Void(_number(document.get("seq")), str(document["_id"]))
+
+    def _pass_over(self, id: str, why: _NoMessage) -> None:
+        if id not in self.passed_over and len(self.passed_over) < MAX_NAMED:
+            self.passed_over.add(id)
+            logging.warning("document %s is no message, and is passed over: %s", id, why)
 
     def _message(self, document: Document) -> Message:
         message = _message(document)
@@ -355,17 +395,37 @@ def _first_line(error: Exception) -> str:
 
 
 def _message(document: Document) -> Message:
-    """Make a message from a document of any version of the data model (see `migrations/versions`)."""
-    reply_to = document.get("reply_to")
+    """Make a message from a document of any version of the data model (see `migrations/versions`).
+
+    Raises `_NoMessage` for what the service cannot have written.
+    """
+    text, author, reply_to = document.get("text"), document.get("author", "anonymous"), document.get("reply_to")
+    created_at, source, seq = document.get("created_at"), document.get("source", "api"), document.get("seq")
+    if not (isinstance(text, str) and isinstance(author, str) and source in SOURCES):
+        raise _NoMessage("its text, its author or its source is none")
+    if not (created_at is None or isinstance(created_at, datetime)):
+        raise _NoMessage("its created_at is no time between the years 1 and 9999")
+    if seq is not None and _number(seq) is None:
+        raise _NoMessage("its seq is no whole number")
     return Message(
         id=str(document["_id"]),
-        text=document["text"],
-        author=document.get("author", "anonymous"),
-        created_at=document.get("created_at") or _time_of_id(document["_id"]),
+        text=text,
+        author=author,
+        created_at=created_at or _time_of_id(document["_id"]),
         reply_to=None if reply_to is None else str(reply_to),
-        source=document.get("source", "api"),
-        seq=document.get("seq"),
+        source=source,
+        seq=_number(seq),
     )
+
+
+def _number(value: Any) -> int | None:
+    """A sequence number, also one that a JavaScript shell has written; None if it is none."""
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value % 1 == 0
+    return int(value) if whole else None
+
+
+def _id_of(text: str) -> Any:
+    return ObjectId(text) if ObjectId.is_valid(text) else text
 
 
 def _unnumbered_older_than(created_at: datetime | None, id: ObjectId) -> Document:

@@ -163,6 +163,11 @@ class Metrics:
         self.unsent = Gauge(
             "http_answers_unsent_seconds", "Time that answers have waited to be sent, so far.", registry=self.registry
         )
+        self.passed_over = Gauge(
+            "documents_passed_over",
+            "Documents in the database that are no messages, met so far.",
+            registry=self.registry,
+        )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self.in_flight.set_function(lambda: in_flight.count)
         self.waiting = Gauge("writes_waiting", "Writes waiting for the database now.", registry=self.registry)

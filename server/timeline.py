@@ -98,9 +98,9 @@ class Timeline:
         while up_to < last and len(messages) < limit:
             wanted = limit - len(messages)
             entries = await self._messages.after(up_to, wanted)
-            shown = [entry for entry in entries if entry.seq is not None and entry.seq <= last]
-            messages += _only_messages(shown)
-            up_to = shown[-1].seq or 0 if len(shown) == wanted else last
+            numbers = [entry.seq for entry in entries if entry.seq is not None]
+            messages += _only_messages(entry for entry in entries if entry.seq is not None and entry.seq <= last)
+            up_to = numbers[-1] if len(entries) == wanted and numbers and numbers[-1] < last else last
         return Page(messages, None, up_to)
 
     async def replies(self, id: str, after: int, limit: int) -> Page:
@@ -169,6 +169,6 @@ def _only_messages(entries: Iterable[Entry]) -> list[Message]:
 
 
 def _below(entry: Entry, floor: int | None) -> Position:
-    if isinstance(entry, Message) and entry.seq is None:
+    if entry.seq is None:
         return Position(before_id=entry.id)
     return Position(before=entry.seq, floor=floor)
