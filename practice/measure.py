@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import isfinite, isnan
 from pathlib import Path
@@ -52,7 +52,7 @@ class Filled:
     """A target whose server holds MESSAGES messages when it is given: an empty list is cheap to read."""
 
     target: targets.Target
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Where the time of a learner's server goes: by py-spy if it is in Python, else as the kernel sees it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ def look(server: Running, reads: Load, folder: Path) -> Where:
     processes = watch.behind(server.url).roles["server"]
     if not processes:
         return Where(notes=[UNSEEN])
-    seen, share = _by_the_kernel(server.url, processes, reads)
+    seen, share = _by_the_kernel(server.url, processes, reads.seconds, reads.headers)
     if not all(map(kernel.is_python, processes)):
         return seen
     if share < MOST_OF_THE_WORK:
@@ -89,14 +89,16 @@ def _own_line(stack: str, folder: Path) -> str:
     return ""
 
 
-def _by_the_kernel(url: str, processes: Sequence[psutil.Process], load: Load) -> tuple[Where, float]:
+def _by_the_kernel(
+    url: str, processes: Sequence[psutil.Process], seconds: float, headers: Mapping[str, str] | None = None
+) -> tuple[Where, float]:
     """What the kernel tells while one caller reads as fast as it is answered; and the busiest process's share of it."""
     answered = 0
 
     def read_on(ended: threading.Event) -> None:
         nonlocal answered
         with direct_session() as session:
-            session.headers.update(load.headers)
+            session.headers.update(headers or {})
             while not ended.is_set():
                 with suppress(requests.RequestException):
                     session.get(f"{url}/messages", params={"limit": 20}, timeout=ANSWER_SECONDS)
@@ -104,7 +106,7 @@ def _by_the_kernel(url: str, processes: Sequence[psutil.Process], load: Load) ->
 
     before = [watch.cpu_seconds(each) for each in processes]
     with meanwhile(read_on):
-        seen = kernel.view(processes, load.seconds)
+        seen = kernel.view(processes, seconds)
     used = [watch.cpu_seconds(each) - first for each, first in zip(processes, before, strict=True)]
     reads = max(1, answered)
     notes = [
