@@ -81,7 +81,7 @@ class Exchange:
         self._dependencies.admission.admit_webhook()
 
     def header_lines(self) -> str:
-        """The headers of every response. Ends the timing, so call it when the rest of the response is ready."""
+        """The header lines of every response. Ends the timing, so call it when the rest of the response is ready."""
         self.duration = time.perf_counter() - self.started
         if self._phases is None:  # it has waited for nothing
             timing = f"db;dur=0.000, app;dur={_milliseconds(int(self.duration * 1e6))}"

@@ -57,8 +57,7 @@ class Answer(HTTPConnection):
 
         `flushed` is called when the caller has taken nearly all of it, or has gone.
         """
-        request, self.has_begun = self.request, True
-        is_last = not request.keeps_alive or self._connection.server.is_stopping
+        request, is_last, self.has_begun = self.request, self.is_last, True
         if connection := _connection(request, is_last):
             head += b"Connection: %b\r\n" % connection.encode()
         self._connection.send(head + b"\r\n" + (b"" if request.method == b"HEAD" else body), flushed)

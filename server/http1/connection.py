@@ -82,8 +82,7 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what was sent, and go on to the next request if that was the answer to one."""
         self._write()
-        if self._answer is None:
-            self._serve()
+        self._serve()
 
     def end(self) -> None:
         """Close when everything is written. Whose request has not come completely is told so."""
