@@ -182,11 +182,17 @@ async def test_an_outcome_that_is_an_error_is_raised(kind: type[Single] | type[G
     assert writer.waiting == 0
 
 
-async def test_a_commit_is_charged_to_each_who_waits_for_it_and_the_queue_before_it_too() -> None:
+async def test_a_commit_is_charged_to_each_who_waits_for_it_and_the_queue_before_it_too(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", clock)
+
     class Timed(Commits):
         async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
             with Phase(DATABASE):
-                return await super().add(writes, known_complete)
+                outcomes = await super().add(writes, known_complete)
+                clock.time += 4
+                return outcomes
 
     memory = Timed()
     writer = GroupCommit(memory)
@@ -199,10 +205,10 @@ async def test_a_commit_is_charged_to_each_who_waits_for_it_and_the_queue_before
 
     first = [asyncio.create_task(timed()) for _ in range(3)]
     await turns(3)
+    clock.time += 1
     later = asyncio.create_task(timed())
     await turns(3)
+    clock.time += 2
     memory.may.set()
-    together, (alone,) = await asyncio.gather(*first), await asyncio.gather(later)
-    assert len({each[DATABASE] for each in together}) == 1
-    assert all(each[DATABASE] > each[QUEUE] for each in together)
-    assert alone[QUEUE] > alone[DATABASE] > 0
+    assert await asyncio.gather(*first) == [{QUEUE: 0, DATABASE: 7}] * 3
+    assert await later == {QUEUE: 6, DATABASE: 4}
