@@ -13,7 +13,7 @@ from harness.addresses import shown
 from harness.mongod import MongodError
 from harness.options import MongodbOptions, mongodb_options
 from harness.processes import ProgramError
-from server.messages import StoreUnavailable
+from server.messages import StoreRefused, StoreUnavailable
 from server.settings import DatabaseAddress, Settings, options
 from server.workers import serve
 
@@ -40,6 +40,9 @@ def command(mongodb_uri: str | None, database: str, data_dir: str, mongod: str |
             serve(settings, DatabaseAddress(uri, database), sockets, lambda: _say_where(sockets))
     except MongodError as error:
         raise click.ClickException(str(error)) from error
+    except StoreRefused as error:
+        where = shown(mongodb_uri or "the embedded address")
+        raise click.ClickException(f"the MongoDB at {where} refuses: {error}") from error
     except StoreUnavailable as error:
         raise click.ClickException(
             f"no MongoDB answers at {shown(mongodb_uri or 'the embedded address')} ({error}): "

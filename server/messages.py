@@ -7,13 +7,14 @@ MessageError
 ├── KeyReused            an idempotency key came back with another message
 ├── OverLimit            a rate limit was exceeded
 ├── Overloaded           too many writes are waiting already
-└── StoreUnavailable     the database cannot be reached
+└── StoreUnavailable     the database does not answer
+    └── StoreRefused     the database answers, and refuses until somebody has changed something
 """
 
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, Protocol
@@ -79,6 +80,10 @@ class Overloaded(MessageError):
 
 class StoreUnavailable(MessageError):
     """The database did not answer. Nothing is known to be lost: ask again."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The database refused. To ask again does not help before somebody has done what the text says."""
 
 
 def _not_blank(value: str) -> str:
@@ -202,7 +207,7 @@ class Page:
 
 
 class Messages(Protocol):
-    """The repository of messages. Every method raises `StoreUnavailable` when the database does not answer."""
+    """The repository of messages. Every method raises `StoreUnavailable` when the database does not do it."""
 
     async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
         """Store messages durably under the next sequence numbers; return one outcome for each write.
@@ -232,7 +237,7 @@ class Messages(Protocol):
     async def first_since(self, since: datetime) -> int | None:
         """The lowest number of a message created at or after `since`, or None."""
 
-    async def make_void(self, numbers: Iterable[int]) -> None:
+    async def make_void(self, numbers: Sequence[int]) -> None:
         """Mark those of `numbers` that have no entry yet as void, so that no message can take them any more."""
 
     async def known_complete(self) -> int:

@@ -1,4 +1,4 @@
-"""The store: reads and writes MongoDB. The only module of the service that uses a driver."""
+"""The store: reads and writes MongoDB. No other module of the service has queries."""
 
 import asyncio
 import inspect
@@ -7,8 +7,8 @@ import math
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -23,13 +23,25 @@ from pymongo.write_concern import WriteConcern
 
 from server import tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, Source, StoreUnavailable, Void, Write, masked
-from server.phases import DATABASE, IN_USE, POOL, Phase, Phases, current
+from server.mongodb import (
+    DUPLICATE_KEY,
+    first_line,
+    one_primary,
+    operation,
+    passes,
+    same_primary,
+    translated,
+    unavailable,
+)
+from server.phases import IN_USE, POOL, Phases, current
 
 Document = dict[str, Any]
 WriteError = dict[str, Any]  # a member of `writeErrors` in a response of MongoDB
 
 # Timeouts, so that a stalled database results in a 503 instead of a hanging request. Options in the URI override these.
 CONNECTION = {"timeoutMS": 5000, "serverSelectionTimeoutMS": 1000, "appname": "backend-lab"}
+# Not even the URI overrides these: they keep the promise of `one_primary`. Operations are repeated by `operation`.
+ONE_PRIMARY: dict[str, Any] = {"retryWrites": False, "server_selector": same_primary}
 # A change stream may wait for ever, so it has a client of its own without `timeoutMS`. MongoDB answers its queries at
 # least every WATCH_MILLISECONDS, which the socket timeout relies on.
 WATCHING: dict[str, Any] = {"timeoutMS": None, "socketTimeoutMS": 2000, "maxPoolSize": 2}
@@ -48,14 +60,13 @@ LENIENT: CodecOptions[Document] = CodecOptions(
     unicode_decode_error_handler="replace",
 )
 
-ACCESS_DENIED = {13, 18}  # Unauthorized, AuthenticationFailed
-DUPLICATE_KEY = 11000
 EPOCH = datetime.fromtimestamp(0, UTC)
 # Unnumbered documents have no `seq`; a missing field sorts below every number.
 NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
 COUNTER = {"_id": "messages"}
 
 
+KEY_REUSED = "this idempotency key was used for another message: use a new key for each message"
 SOURCES = get_args(Source)
 # Documents that are no messages are named in the log, the first so many of them.
 MAX_NAMED = 1000
@@ -128,10 +139,12 @@ class Store:
         try:
             in_uri = {name.lower() for name in parse_uri(mongodb_uri)["options"]}
             options: dict[str, Any] = {name: value for name, value in CONNECTION.items() if name.lower() not in in_uri}
-            self._client = client(mongodb_uri, event_listeners=[_PoolListener(waited, used)], **options)
+            listeners = [_PoolListener(waited, used)]
+            self._client = client(mongodb_uri, event_listeners=listeners, **options, **ONE_PRIMARY)
         except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
-            raise StoreUnavailable(f"the URI cannot be used: {_first_line(error)}") from error
+            raise StoreUnavailable(f"the URI cannot be used: {first_line(error)}") from error
         self._watching_client = AsyncMongoClient(mongodb_uri, **(options | WATCHING))
+        self.seconds: float | None = self._client.options.timeout or None  # that an operation may take
         self.passed_over: set[str] = set()  # the ids of documents that are no messages, so far
         # Distinguishes this process's writes from those of others.
         self._worker = secrets.token_hex(4)
@@ -147,90 +160,97 @@ class Store:
     async def add(self, writes: Sequence[Write], known_complete: int) -> list[Outcome]:
         documents = [self._document(write) for write in writes]
         outcomes: dict[int, Outcome] = {}
-        remaining = list(range(len(documents)))
-        with Phase(DATABASE), _errors_translated():
-            while remaining:
+        await self._add(documents, known_complete, outcomes)
+        return [outcomes[index] for index in range(len(documents))]
+
+    @operation
+    async def _add(self, documents: list[Document], known_complete: int, outcomes: dict[int, Outcome]) -> None:
+        """Store the documents that have no outcome yet, and add their outcomes.
+
+        A number is taken, and its message inserted, on one primary: see decision 86.
+        """
+        while remaining := [index for index in range(len(documents)) if index not in outcomes]:
+            with one_primary():
                 first, now = await self._next_numbers(len(remaining), known_complete)
                 for seq, index in enumerate(remaining, first):
                     documents[index] |= {"seq": seq, "created_at": now}
                 write_errors = await self._insert([documents[index] for index in remaining])
-                results = {index: write_errors.get(position) for position, index in enumerate(remaining)}
-                # A write that took so long that a reader has made its number void is repeated with a new number.
-                remaining = [index for index, error in results.items() if _is_duplicate("seq", error)]
-                outcomes |= {index: (self._message(documents[index]), False) for index in results if not results[index]}
-                failed = {index: error for index, error in results.items() if error and index not in remaining}
-                if failed:
-                    await self.make_void([documents[index]["seq"] for index in failed])
-                    outcomes |= await self._outcomes_of_failed(documents, failed)
-        return [outcomes[index] for index in range(len(documents))]
+            results = {index: write_errors.get(position) for position, index in enumerate(remaining)}
+            outcomes |= {index: (self._message(documents[index]), False) for index in results if not results[index]}
+            # A write that took so long that a reader has made its number void is repeated with a new number.
+            failed = {index: error for index, error in results.items() if error and not _is_duplicate("seq", error)}
+            if failed:
+                await self._make_void([documents[index]["seq"] for index in failed])
+                outcomes |= await self._outcomes_of_failed(documents, failed)
 
+    @operation
     async def get(self, id: str) -> Message | None:
-        with Phase(DATABASE), _errors_translated():
-            document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
+        document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
         entry = None if document is None else self._entry(document)
         return entry if isinstance(entry, Message) else None
 
+    @operation
     async def stored_under(self, dedupe: str) -> str | None:
-        with Phase(DATABASE), _errors_translated():
-            document = await self._messages.find_one({"dedupe": dedupe}, {"_id": True})
+        document = await self._messages.find_one({"dedupe": dedupe}, {"_id": True})
         return None if document is None else str(document["_id"])
 
+    @operation
     async def before(self, position: Position, limit: int) -> list[Entry]:
-        with Phase(DATABASE), _errors_translated():
-            older = await self._older_than(position)
-            documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
+        older = await self._older_than(position)
+        documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
         return [self._entry(document) for document in documents]
 
+    @operation
     async def after(self, seq: int, limit: int) -> list[Entry]:
-        with Phase(DATABASE), _errors_translated():
-            cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
-            return [self._entry(document) for document in await cursor.to_list(limit)]
+        cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
+        return [self._entry(document) for document in await cursor.to_list(limit)]
 
+    @operation
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        with Phase(DATABASE), _errors_translated():
-            cursor = self._messages.find(
-                {"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit
-            )
-            numbers = [_number(document["seq"]) for document in await cursor.to_list(limit)]
+        cursor = self._messages.find({"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit)
+        numbers = [_number(document["seq"]) for document in await cursor.to_list(limit)]
         return [number for number in numbers if number is not None]
 
+    @operation
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         found: list[Message] = []
-        with Phase(DATABASE), _errors_translated():
-            while (wanted := limit - len(found)) > 0:
-                of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
-                documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=wanted).to_list(wanted)
-                entries = map(self._entry, documents)
-                found += [entry for entry in entries if isinstance(entry, Message)]
-                if len(documents) < wanted:
-                    break
-                after = documents[-1]["seq"]
+        while (wanted := limit - len(found)) > 0:
+            of_message = {"reply_to": ObjectId(id), "seq": {"$gt": after, "$lte": up_to}}
+            documents = await self._messages.find(of_message, sort=[("seq", 1)], limit=wanted).to_list(wanted)
+            entries = map(self._entry, documents)
+            found += [entry for entry in entries if isinstance(entry, Message)]
+            if len(documents) < wanted:
+                break
+            after = documents[-1]["seq"]
         return found
 
+    @operation
     async def first_since(self, since: datetime) -> int | None:
-        with Phase(DATABASE), _errors_translated():
-            by_time = [("created_at", 1), ("seq", 1)]
-            numbered = {"created_at": {"$gte": since}, "seq": {"$type": "number"}}
-            async for document in self._messages.find(numbered, sort=by_time, batch_size=2):
-                if isinstance(self._entry(document), Message):
-                    return _number(document["seq"])
+        by_time = [("created_at", 1), ("seq", 1)]
+        numbered = {"created_at": {"$gte": since}, "seq": {"$type": "number"}}
+        async for document in self._messages.find(numbered, sort=by_time, batch_size=2):
+            if isinstance(self._entry(document), Message):
+                return _number(document["seq"])
         return None
 
-    async def make_void(self, numbers: Iterable[int]) -> None:
-        with Phase(DATABASE), _errors_translated():
-            write_errors = await self._insert([{"seq": seq, "void": True} for seq in numbers])
+    @operation
+    async def make_void(self, numbers: Sequence[int]) -> None:
+        await self._make_void(numbers)
+
+    async def _make_void(self, numbers: Sequence[int]) -> None:
+        write_errors = await self._insert([{"seq": seq, "void": True} for seq in numbers])
         for error in write_errors.values():
-            if not _is_duplicate("seq", error):  # a message with this number has been stored meanwhile
+            if not _is_duplicate("seq", error):  # an entry with this number has been stored meanwhile
                 raise _exception(error)
 
+    @operation
     async def known_complete(self) -> int:
-        with Phase(DATABASE), _errors_translated():
-            counter = await self._counters.find_one(COUNTER)
+        counter = await self._counters.find_one(COUNTER)
         return int(counter.get("complete") or 0) if counter else 0
 
     async def changes(self) -> AsyncGenerator[Entry | None]:
         messages = self._watching_client[self._name].get_collection("messages", codec_options=LENIENT)
-        with _errors_translated():
+        with translated():
             pipeline = [{"$match": _changes_by_others(self._worker)}]
             async with await messages.watch(pipeline, max_await_time_ms=WATCH_MILLISECONDS) as stream:
                 while stream.alive:
@@ -241,18 +261,22 @@ class Store:
         raise StoreUnavailable("messages were deleted: caches have to be filled again")
 
     async def add_visit(self) -> int:
-        with Phase(DATABASE), _errors_translated():
-            await self._visits.insert_one({"at": datetime.now(UTC)})
-            return int(await self._visits.estimated_document_count())
+        return await self._add_visit({"_id": ObjectId(), "at": datetime.now(UTC)})
 
+    @operation
+    async def _add_visit(self, visit: Document) -> int:
+        with suppress(errors.DuplicateKeyError):  # an attempt before this one stored it, and was not answered
+            await self._visits.insert_one(visit)
+        return int(await self._visits.estimated_document_count())
+
+    @operation
     async def data_version(self) -> int:
-        with Phase(DATABASE), _errors_translated():
-            last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
+        last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
         return int(last["_id"].split("_")[0]) if last else 0
 
+    @operation
     async def ping(self) -> None:
-        with Phase(DATABASE), _errors_translated():
-            await self._client.admin.command("ping")
+        await self._client.admin.command("ping")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -266,7 +290,9 @@ class Store:
 
     def _document(self, write: Write) -> Document:
         new = write.new
-        document: Document = {"text": new.text, "author": new.author, "source": write.source, "worker": self._worker}
+        # The id is chosen here: by it an attempt recognises what one before it stored, and was not answered.
+        document: Document = {"_id": ObjectId(), "text": new.text, "author": new.author, "source": write.source}
+        document["worker"] = self._worker
         if new.reply_to is not None:
             document["reply_to"] = ObjectId(new.reply_to)
         if write.dedupe is not None:
@@ -278,8 +304,8 @@ class Store:
         try:
             await self._messages.insert_many(documents, ordered=False)
         except errors.BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise
+            for each in error.details["writeConcernErrors"]:
+                raise errors.WriteConcernError(each["errmsg"], each["code"], each) from error
             return {each["index"]: each for each in error.details["writeErrors"]}
         return {}
 
@@ -305,22 +331,37 @@ class Store:
         return int(counter["seq"]) - count + 1, counter["at"]
 
     async def _outcomes_of_failed(self, documents: list[Document], failed: dict[int, WriteError]) -> dict[int, Outcome]:
-        """The outcomes of inserts that failed, by index: usually the message is stored already, with the same key."""
-        keys = [documents[index].get("dedupe") for index in failed]
-        cursor = self._messages.find({"dedupe": {"$in": [key for key in keys if key is not None]}})
-        stored = {document["dedupe"]: document for document in await cursor.to_list(len(keys))}
+        """The outcomes of inserts that failed, by index: usually the message is stored already.
+
+        Raises the first error that passes, so that the others are inserted again.
+        """
+        stored = {field: await self._stored(field, documents, failed) for field in ("_id", "dedupe")}
         outcomes: dict[int, Outcome] = {}
         for index, error in failed.items():
-            before = stored.get(documents[index].get("dedupe"))
-            if before is None or not _is_duplicate("dedupe", error):
-                outcomes[index] = _exception(error)
-            elif before.get("fingerprint") != documents[index]["fingerprint"]:
-                outcomes[index] = KeyReused(
-                    "this idempotency key was used for another message: use a new key for each message"
-                )
+            document = documents[index]
+            if _is_duplicate("_id", error):  # by an attempt that was not answered
+                outcomes[index] = self._message(stored["_id"][document["_id"]]), False
+            elif _is_duplicate("dedupe", error):
+                before = stored["dedupe"][document["dedupe"]]
+                same = before.get("fingerprint") == document["fingerprint"]
+                outcomes[index] = (self._message(before), True) if same else KeyReused(KEY_REUSED)
+            elif passes(_exception(error)):
+                raise _exception(error)
             else:
-                outcomes[index] = self._message(before), True
+                outcomes[index] = unavailable(_exception(error))
         return outcomes
+
+    async def _stored(
+        self, field: str, documents: list[Document], failed: dict[int, WriteError]
+    ) -> dict[Any, Document]:
+        """The stored documents, by the value of the unique `field`, for which inserts have failed."""
+        values = {documents[index][field] for index, error in failed.items() if _is_duplicate(field, error)}
+        if not values:
+            return {}
+        found = await self._messages.find({field: {"$in": list(values)}}).to_list(len(values))
+        if len(found) < len(values):
+            raise errors.AutoReconnect("a message that is stored cannot be read yet")
+        return {document[field]: document for document in found}
 
     async def _older_than(self, position: Position) -> Document:
         """The filter for documents below `position` in the order NEWEST_FIRST."""
@@ -359,20 +400,6 @@ class Store:
         return replace(message, author=masked(message.author))
 
 
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    """Raise `StoreUnavailable` for driver errors that mean that the database is unavailable. Other errors are bugs."""
-    try:
-        yield
-    except (errors.ConnectionFailure, errors.ConfigurationError, errors.InvalidURI) as error:
-        raise StoreUnavailable(_first_line(error)) from error
-    except errors.PyMongoError as error:
-        denied = isinstance(error, errors.OperationFailure) and error.code in ACCESS_DENIED
-        if not (error.timeout or denied or error.has_error_label("RetryableWriteError")):
-            raise
-        raise StoreUnavailable(_first_line(error)) from error
-
-
 def _changes_by_others(worker: str) -> Document:
     """The filter for a change stream: inserts by other workers, and deletions. Numbered messages are never updated."""
     # `$ne` is equivalent, but MongoDB would evaluate it only after building the change event. These conditions it can
@@ -383,15 +410,11 @@ def _changes_by_others(worker: str) -> Document:
 
 def _is_duplicate(field: str, error: WriteError | None) -> bool:
     """Whether an insert failed because another document has the same value of the unique `field`."""
-    return error is not None and error["code"] == DUPLICATE_KEY and field in error["keyPattern"]
+    return error is not None and error["code"] == DUPLICATE_KEY and list(error.get("keyPattern", ())) == [field]
 
 
 def _exception(error: WriteError) -> errors.WriteError:
     return errors.WriteError(error["errmsg"], error["code"], error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split(", Timeout:")[0].split(" (configured timeouts:")[0].splitlines()[0]
 
 
 def _message(document: Document) -> Message:

@@ -83,11 +83,11 @@ class _Workers:
         try:
             why_not = await asyncio.to_thread(ours.recv)
         except EOFError:
-            why_not = "a worker ended while it started"
+            why_not = StoreUnavailable("a worker ended while it started")
         finally:
             ours.close()
         if why_not is not None:
-            raise StoreUnavailable(why_not)
+            raise why_not
         return worker
 
     async def _keep(self, worker: SpawnProcess) -> None:
@@ -120,14 +120,14 @@ def _work(
     settings: Settings,
     database: DatabaseAddress,
     sockets: list[socket.socket],
-    parent: "multiprocessing.connection.Connection[str | None, None]",
+    parent: "multiprocessing.connection.Connection[StoreUnavailable | None, None]",
 ) -> None:
     """Run one worker; send `parent` None when it serves, or the reason why it cannot."""
     _stop_with_parent()
     try:
         _serve_alone(settings, database, sockets, lambda: parent.send(None))
     except StoreUnavailable as error:
-        parent.send(str(error))
+        parent.send(error)
         sys.exit(1)
 
 

@@ -15,6 +15,7 @@ from server.messages import (
     OverLimit,
     Overloaded,
     Quota,
+    StoreRefused,
     StoreUnavailable,
     UnknownReply,
 )
@@ -27,6 +28,7 @@ STATUS: dict[type[MessageError], HTTPStatus] = {
     OverLimit: HTTPStatus.TOO_MANY_REQUESTS,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreRefused: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 RETRY_AFTER = 1
 
@@ -111,6 +113,8 @@ def _of_the_core(error: MessageError) -> Problem:
             return Problem(
                 status, detail, headers={"Retry-After": str(error.quota.reset), **quota_headers([error.quota])}
             )
+        case StoreRefused():  # no Retry-After: time alone does not help
+            return Problem(status, f"the database refuses: {detail}")
         case StoreUnavailable():
             detail = f"the database does not answer ({detail}): try again, with the same Idempotency-Key if you wrote"
             return Problem(status, detail, headers=BUSY)
