@@ -50,7 +50,7 @@ async def main(
     log_pending(await store.data_version())
 
     reader = reader_for(settings.cache, store, timeline)
-    service = MessageService(store, timeline, reader, writer_for(settings.writes, store))
+    service = MessageService(store, timeline, reader, writer_for(settings.writes, store, store.seconds))
     metrics.waiting.set_function(lambda: service.waiting)
 
     admission = Admission(

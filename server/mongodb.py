@@ -48,7 +48,6 @@ PASSING = {
     11600: "InterruptedAtShutdown",
     11601: "Interrupted",
     11602: "InterruptedDueToReplStateChange",
-    13388: "StaleConfig",
     13435: "NotPrimaryNoSecondaryOk",
     13436: "NotPrimaryOrSecondary",
     # Two processes that create the counter at once: one of them finds it there.

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 
-from server.messages import Message, Messages, Outcome, Write, Writer
+from server.messages import Message, Messages, Outcome, StoreUnavailable, Write, Writer
 from server.phases import QUEUE, Phases, current, start
 
 # Batches are bounded, or a slow one would be followed by a larger and slower one.
@@ -41,15 +41,22 @@ class Single:
 
 
 class _Waiting:
-    """A queued write, the phases of its request, if it has one, and a future for its outcome."""
+    """A queued write, the phases of its request, if it has one, and a future for its outcome: within `seconds`."""
 
-    __slots__ = ("outcome", "phases", "write")
+    __slots__ = ("_expires", "outcome", "phases", "write")
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, seconds: float | None) -> None:
         self.write = write
         self.phases = current() or Phases()
         self.phases.begin(QUEUE)
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+        self._expires = None if seconds is None else loop.call_later(seconds, self._expire, seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.outcome.done()
 
     def wait_for(self, commit: Phases, spent: dict[str, float]) -> None:
         """Leave the queue, and wait for all of the commit, as all others of the batch do."""
@@ -57,15 +64,27 @@ class _Waiting:
         self.phases.wait_for(commit, spent)
 
     def settle(self, outcome: Outcome) -> None:
+        if self._expires is not None:
+            self._expires.cancel()
         if not self.outcome.done():  # the caller may have been cancelled
             self.outcome.set_result(outcome)
 
+    def _expire(self, seconds: float) -> None:
+        self.settle(StoreUnavailable(f"it did not store the message within {seconds:g} s"))
+
 
 class GroupCommit:
-    """One commit for all messages that arrived while the last one was in flight, or shortly after it."""
+    """One commit for all messages that arrived while the last one was in flight, or shortly after it.
 
-    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
+    A write waits for `seconds` at most, the commit before its own included. After that `StoreUnavailable` is raised, as
+    for a commit that is not answered: the message may yet be stored, if its commit has begun.
+    """
+
+    def __init__(
+        self, messages: Messages, clock: Callable[[], float] = time.monotonic, seconds: float | None = None
+    ) -> None:
         self._messages = messages
+        self._seconds = seconds
         self._clock = clock
         self._queue: deque[_Waiting] = deque()
         self._known_complete = 0
@@ -74,7 +93,7 @@ class GroupCommit:
         self.waiting = 0
 
     async def add(self, write: Write, known_complete: int) -> tuple[Message, bool]:
-        waiting = _Waiting(write)
+        waiting = _Waiting(write, self._seconds)
         self._queue.append(waiting)
         self._known_complete = max(self._known_complete, known_complete)
         if self._committing is None:
@@ -90,6 +109,8 @@ class GroupCommit:
             while self._queue:
                 await self._wait_for_stragglers()
                 batch = self._next_batch()
+                if not batch:
+                    break
                 began, commit = self._clock(), start()
                 spent = commit.so_far()
                 for waiting in batch:
@@ -123,6 +144,9 @@ class GroupCommit:
         batch: list[_Waiting] = []
         characters = 0
         while self._queue and len(batch) < MAX_MESSAGES:
+            if self._queue[0].is_over:
+                self._queue.popleft()
+                continue
             characters += len(self._queue[0].write.new.text)
             if batch and characters > MAX_CHARACTERS:
                 break
@@ -130,9 +154,9 @@ class GroupCommit:
         return batch
 
 
-def writer_for(writes: str, messages: Messages) -> Writer:
-    """The writer that a value of `--writes` names."""
-    return GroupCommit(messages) if writes == "grouped" else Single(messages)
+def writer_for(writes: str, messages: Messages, seconds: float | None = None) -> Writer:
+    """The writer that a value of `--writes` names. An operation of `messages` takes `seconds` at most."""
+    return GroupCommit(messages, seconds=seconds) if writes == "grouped" else Single(messages)
 
 
 def _result(outcome: Outcome) -> tuple[Message, bool]:

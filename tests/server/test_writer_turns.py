@@ -170,6 +170,39 @@ async def test_a_message_that_is_longer_than_a_batch_is_a_batch(monkeypatch: pyt
     assert memory.commits == [["long"], ["a", "b"], ["cc"]]
 
 
+async def test_a_write_does_not_wait_longer_than_an_operation_may_take_and_is_not_stored_afterwards() -> None:
+    memory = Commits()
+    writer = GroupCommit(memory, seconds=0.05)
+    memory.may.clear()
+    first = asyncio.create_task(writer.add(new("first"), 0))
+    await turns(3)
+    with pytest.raises(StoreUnavailable, match=r"within 0\.05 s"):
+        await writer.add(new("behind it"), 0)
+    with pytest.raises(StoreUnavailable, match=r"within 0\.05 s"):
+        await first
+    memory.may.set()
+    await writer.add(new("later"), 0)
+    assert memory.commits == [["first"], ["later"]]
+    assert writer.waiting == 0
+
+
+async def test_those_who_have_gone_are_no_batch() -> None:
+    memory = Commits()
+    writer = GroupCommit(memory)
+    memory.may.clear()
+    first = asyncio.create_task(writer.add(new("first"), 0))
+    await turns(3)
+    gone = asyncio.create_task(writer.add(new("gone"), 0))
+    await turns(3)
+    gone.cancel()
+    memory.may.set()
+    await first
+    await turns(3)
+    assert memory.commits == [["first"]]
+    await writer.add(new("later"), 0)
+    assert memory.commits == [["first"], ["later"]]
+
+
 @pytest.mark.parametrize("kind", [Single, GroupCommit])
 async def test_an_outcome_that_is_an_error_is_raised(kind: type[Single] | type[GroupCommit]) -> None:
     class Refuses(Memory):
