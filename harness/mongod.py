@@ -8,9 +8,13 @@ they survive any of these events.
 
     <data dir>/mongod/       mongod's data files
     <data dir>/mongod.log    mongod's log
-    <data dir>/mongod.json   {"uri", "port", "pid", "guard"} of the running mongod; kept afterwards, to distinguish a
-                             used data dir from a new one
+    <data dir>/mongod.conf   its port, because other users of the machine can read a command line
+    <data dir>/mongod.key    its key file: see `harness.access`
+    <data dir>/mongod.json   {"uri", "port", "pid", "guard"} of the running mongod, with its password; kept afterwards,
+                             to distinguish a used data dir from a new one
     <data dir>/*.lock        see above; start.lock ensures that only one user starts a guard
+
+All of it is for its owner only, and mongod asks for the password.
 """
 
 import contextlib
@@ -30,8 +34,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
+from pymongo.errors import PyMongoError
 
-from harness import processes
+from harness import access, private, processes, watch
+from harness.access import Access
 from harness.ports import accepts_connections, free_port
 from harness.replica_set import ReplicaSetError, start_replica_set
 
@@ -64,14 +70,14 @@ def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
     """
     directory = Path(data_dir).absolute()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        users = _open(directory / "users.lock")
+        private.make_directory(directory)
+        users = private.open_to_append(directory / "users.lock")
     except OSError as error:
         raise MongodError(f"cannot write to the data dir {directory}: {error.strerror}; choose another") from error
     with users:
         # Blocks only while a guard is stopping its mongod.
         _lock(users, fcntl.LOCK_SH, f"the MongoDB in {directory} is still stopping")
-        with _open(directory / "start.lock") as start:
+        with private.open_to_append(directory / "start.lock") as start:
             _lock(start, fcntl.LOCK_EX, f"another process is still starting the MongoDB in {directory}")
             uri = _uri_of_guarded(directory) or _start_guard(directory, mongod)
         try:
@@ -89,6 +95,17 @@ def given_or_running(mongodb_uri: str | None, data_dir: str | Path, mongod: str 
         return
     with running(data_dir, mongod) as uri:
         yield uri
+
+
+def uri_of(port: int) -> str | None:
+    """The connection string of the embedded MongoDB that listens on `port`; None if none of this user does."""
+    for process in watch.listeners(port):
+        with contextlib.suppress(psutil.Error, OSError, ValueError, KeyError):
+            words = process.cmdline()
+            state = json.loads((Path(words[words.index("--dbpath") + 1]).parent / "mongod.json").read_text())
+            if state["port"] == port:
+                return str(state["uri"])
+    return None
 
 
 def find(mongod: str | None = None) -> Path:
@@ -143,7 +160,7 @@ def _uri_of_guarded(directory: Path) -> str | None:
     """
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
-        with _open(directory / "guard.lock") as guard:
+        with private.open_to_append(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
                 return None
         # The file is missing or outdated while a mongod is being started.
@@ -185,7 +202,7 @@ def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
     """Wait until the guard has stopped mongod if there are no other users, so that no process is left running."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
-        with _open(directory / "guard.lock") as guard:
+        with private.open_to_append(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
                 _wait_until_gone(json.loads((directory / "mongod.json").read_text())["guard"])
                 return
@@ -214,7 +231,7 @@ def guard(directory: Path, binary: Path) -> int:
     """
     if os.fork() > 0:
         return 0  # so that the starting process can wait for this one, and the guard goes on
-    alive, users = _open(directory / "guard.lock"), _open(directory / "users.lock")
+    alive, users = private.open_to_append(directory / "guard.lock"), private.open_to_append(directory / "users.lock")
     for lock in (alive, users):
         os.dup(lock.fileno())  # never closed, so that the locks are held until this process ends
     try:
@@ -246,18 +263,14 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
             f"{directory} contained a database, but its files in {files} are missing: "
             f"restore them, or delete {state} to start with an empty database"
         )
-    files.mkdir(exist_ok=True)
-    port = free_port()
+    private.make_directory(files)
+    # Those of a data dir that was made before they were for its owner only.
+    private.close_to_others([*directory.glob("mongod.*"), *directory.glob("*.lock")])
+    port, keys = free_port(), Access()
+    address = f"127.0.0.1:{port}"
     log_begins = log.stat().st_size if log.exists() else 0
-    command: list[str | Path] = [
-        binary,
-        *("--replSet", REPLICA_SET),
-        *("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"),
-        *("--dbpath", files, "--logpath", log, "--logappend"),
-        *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "512"),
-    ]
     mongod = subprocess.Popen(
-        command,
+        _command(directory, binary, port, keys),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -265,17 +278,32 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
     )
     try:
         wait_for_port(mongod, port)
-        start_replica_set(f"127.0.0.1:{port}", REPLICA_SET)
-    except (MongodError, ReplicaSetError) as error:
+        start_replica_set(address, REPLICA_SET, **keys.internal_login)
+        keys.grant(address)
+    except (MongodError, ReplicaSetError, PyMongoError) as error:
         processes.end(mongod, STOP_SECONDS)
         reason = _log_error(log, log_begins) or str(error)
         if "DBPathInUse" in reason:
             owner = (files / "mongod.lock").read_text().strip()
             reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
         raise MongodError(f"the embedded MongoDB in {directory} does not start: {reason} (its log: {log})") from error
-    uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
-    state.write_text(json.dumps({"uri": uri, "port": port, "pid": mongod.pid, "guard": os.getpid()}) + "\n")
+    uri = keys.uri(address, REPLICA_SET)
+    private.write(state, json.dumps({"uri": uri, "port": port, "pid": mongod.pid, "guard": os.getpid()}) + "\n")
     return mongod, uri
+
+
+def _command(directory: Path, binary: Path, port: int, keys: Access) -> list[str | Path]:
+    """The command that runs mongod, once what it must not say aloud has been written to files."""
+    settings, key = directory / "mongod.conf", directory / "mongod.key"
+    private.write(settings, json.dumps({"net": {"port": port}}))  # JSON is YAML
+    private.write(key, keys.key)
+    return [
+        binary,
+        *("--config", settings, "--keyFile", key, *access.OPTIONS),
+        *("--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--nounixsocket"),
+        *("--dbpath", directory / "mongod", "--logpath", directory / "mongod.log", "--logappend"),
+        *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "512"),
+    ]
 
 
 def _die_with_parent() -> None:
@@ -321,10 +349,6 @@ def _report(report: dict[str, Any]) -> None:
 
 
 # File locks, which the kernel releases when the process ends.
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("ab")
 
 
 def _try_lock(file: IO[bytes], kind: int) -> bool:

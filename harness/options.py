@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
@@ -62,7 +62,7 @@ class DatabaseName(click.ParamType[str]):
 class MongodbOptions:
     """The MongoDB and database of a command; without a `mongodb_uri`, the embedded MongoDB of `data_dir`."""
 
-    mongodb_uri: str | None = None
+    mongodb_uri: str | None = field(default=None, repr=False)
     database: str = DATABASE
     data_dir: str = DATA_DIR
     mongod: str | None = None
@@ -72,6 +72,13 @@ class MongodbOptions:
         """Give the connection string; an embedded MongoDB runs during the block. Raises `MongodError`."""
         with mongod.given_or_running(self.mongodb_uri, self.data_dir, self.mongod) as uri:
             yield uri
+
+
+def variables(mongodb_uri: str, database: str) -> dict[str, str]:
+    """The environment variables that name a database to a command: other users can read a command line, and there is
+    a password in the address.
+    """
+    return {"LAB_MONGODB_URI": mongodb_uri, "LAB_DATABASE": database}
 
 
 HEADER = click.option(

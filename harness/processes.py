@@ -114,9 +114,19 @@ def end(process: "subprocess.Popen[Any]", seconds: float = STOP_SECONDS) -> int:
     return returncode
 
 
-def run(command: Sequence[str], *, accept: Sequence[int] = (0,)) -> str:
-    """Run `command` to its end and return its stdout. Raises `ProgramError` with the last line of its stderr."""
-    result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def run(command: Sequence[str], *, accept: Sequence[int] = (0,), environment: Mapping[str, str] | None = None) -> str:
+    """Run `command` to its end and return its stdout. Raises `ProgramError` with the last line of its stderr.
+
+    `environment` is added to that of this process.
+    """
+    result = subprocess.run(
+        command,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
     if result.returncode not in accept:
         lines = result.stderr.strip().splitlines()
         message = lines[-1].removeprefix("Error: ") if lines else f"exit code {result.returncode}, and no error message"

@@ -17,15 +17,16 @@ class ReplicaSetError(Exception):
     """The mongod did not become primary. The text is MongoDB's error."""
 
 
-def start_replica_set(address: str, name: str) -> None:
+def start_replica_set(address: str, name: str, **login: Any) -> None:
     """Make the mongod at `address` ("host:port") the primary of the replica set `name`; return when it is.
 
-    If it is configured for another port by an earlier run, only the address is changed. Raises `ReplicaSetError`.
+    If it is configured for another port by an earlier run, only the address is changed. `login` are arguments of
+    `MongoClient`, for a mongod that asks for a password. Raises `ReplicaSetError`.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            return _become_primary(address, name)
+            return _become_primary(address, name, login)
         except PyMongoError as error:
             if not _still_starting(error) or time.monotonic() > deadline:
                 raise ReplicaSetError(str(error).splitlines()[0]) from error
@@ -39,16 +40,19 @@ def _still_starting(error: PyMongoError) -> bool:
     return isinstance(error, AutoReconnect) or getattr(error, "code", None) == ALREADY_INITIALIZED
 
 
-def _become_primary(address: str, name: str) -> None:
+def _become_primary(address: str, name: str, login: dict[str, Any]) -> None:
     # When the address changes, MongoDB closes streaming monitor connections. The driver then closes its whole pool,
     # with the connection that waits for the change. Monitoring by polling avoids that.
     with Client(
         f"mongodb://{address}/?directConnection=true",
         serverSelectionTimeoutMS=START_SECONDS * 1000,
         serverMonitoringMode="poll",
+        **login,
     ) as client:
         _configure(client, address, name)
-    with Client(f"mongodb://{address}/?replicaSet={name}", serverSelectionTimeoutMS=START_SECONDS * 1000) as primary:
+    with Client(
+        f"mongodb://{address}/?replicaSet={name}", serverSelectionTimeoutMS=START_SECONDS * 1000, **login
+    ) as primary:
         primary.admin.command("ping")
 
 

@@ -7,15 +7,17 @@ ends the migration with SIGTERM, and the next goes on from its checkpoint. Then 
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import options
 from loadtests import service
 from loadtests.ingest import Run
 from loadtests.intervals import Ratio, paired_ratio
@@ -60,9 +62,9 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> MigrationImpac
     folders = []
     early = False
     with service.scratch_database("migration") as (uri, database):
-        address = ["--mongodb-uri", uri, "--database", database]
-        _migrations("down", "0", *address)
-        _migrations("seed", "--version", "5", "--stragglers", "--count", str(count), *address)
+        address = options.variables(uri, database)
+        _migrations(address, "down", "0")
+        _migrations(address, "seed", "--version", "5", "--stragglers", "--count", str(count))
         with service.running(mongodb_uri=uri, database=database) as server:
             for number in range(rounds):
                 for migrating in (False, True) if number % 2 == 0 else (True, False):
@@ -73,7 +75,7 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> MigrationImpac
                     p99[migrating].append(summarize(Run(folders[-1]))["p99_ms"])
             with _up(address, to_its_end=True):
                 folders.append(run(load, server.url, folder / "to its end", title="to its end"))
-        verified = json.loads(_migrations("verify", "--json", *address, may_fail=True))
+        verified = json.loads(_migrations(address, "verify", "--json", may_fail=True))
     created_at = next(step for step in verified["steps"] if step["step"] == "0002_created_at")
     requests = [Run(each).requests for each in folders]
     return MigrationImpact(
@@ -93,19 +95,19 @@ def measure(count: int, rounds: int, load: Load, folder: Path) -> MigrationImpac
 def speed(count: int, rounds: int) -> str:
     """What `python -m migrations bench` says of a backfill beside one bare `updateMany`."""
     with service.scratch_database("migration") as (uri, database):
-        return _migrations(
-            "bench", "--count", str(count), "--rounds", str(rounds), "--mongodb-uri", uri, "--database", database
-        ).strip()
+        address = options.variables(uri, database)
+        return _migrations(address, "bench", "--count", str(count), "--rounds", str(rounds)).strip()
 
 
-def _migrations(*words: str, may_fail: bool = False) -> str:
-    """Run `python -m migrations` to its end; returns what it prints."""
+def _migrations(address: Mapping[str, str], *words: str, may_fail: bool = False) -> str:
+    """Run `python -m migrations` to its end, on the database that these variables name; returns what it prints."""
     ended = subprocess.run(
         [sys.executable, "-m", "migrations", *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **address},
     )
     if ended.returncode != 0 and not (may_fail and ended.stdout):
         raise RunError(f"python -m migrations {words[0]}: {ended.stderr.strip().splitlines()[-1]}")
@@ -113,10 +115,15 @@ def _migrations(*words: str, may_fail: bool = False) -> str:
 
 
 @contextmanager
-def _up(address: list[str], to_its_end: bool = False) -> Iterator["subprocess.Popen[Any]"]:
+def _up(address: Mapping[str, str], to_its_end: bool = False) -> Iterator["subprocess.Popen[Any]"]:
     """The migration at work, at its default throttle, while the block runs."""
-    command = [sys.executable, "-m", "migrations", "up", "0002", *address]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrations", "up", "0002"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **address},
+    )
     try:
         yield process
         if not to_its_end:

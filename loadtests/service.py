@@ -26,7 +26,16 @@ LISTENING = "listening on "
 # A server that is measured shares the machine with what measures it, and must not outlive whoever started it.
 DEFAULTS: Mapping[str, Any] = {"port": 0, "access_log": "off", "allow_profiling": "on", "until_stdin_closes": "on"}
 # Settings that are passed as environment variables, because other users of the machine can read a command line.
-SECRETS = frozenset({"api_keys", "twilio_auth_token", "twilio_shared_key", "slack_signing_secret", "slack_bot_token"})
+SECRETS = frozenset(
+    {
+        "api_keys",
+        "mongodb_uri",
+        "slack_bot_token",
+        "slack_signing_secret",
+        "twilio_auth_token",
+        "twilio_shared_key",
+    }
+)
 # The service as a tutorial would write it: without all that makes it fast.
 BASELINE: Mapping[str, Any] = {"cache": "off", "writes": "single", "fast_path": "off", "event_loop": "asyncio"}
 
@@ -114,7 +123,7 @@ def mongodb_uri() -> str:
 def migrate(mongodb_uri: str, database: str) -> None:
     """Bring `database` up to date, with `python -m migrations up`. Raises `ProgramError`."""
     try:
-        processes.run([sys.executable, "-m", "migrations", "up", "--mongodb-uri", mongodb_uri, "--database", database])
+        processes.run([sys.executable, "-m", "migrations", "up"], environment=options.variables(mongodb_uri, database))
     except ProgramError as error:
         raise ProgramError(f"the database could not be brought up to date: {error}") from error
 

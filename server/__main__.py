@@ -11,7 +11,7 @@ from tornado.netutil import bind_sockets
 from harness import processes
 from harness.addresses import shown
 from harness.mongod import MongodError
-from harness.options import MongodbOptions, mongodb_options
+from harness.options import MongodbOptions, mongodb_options, variables
 from harness.processes import ProgramError
 from server.messages import StoreRefused, StoreUnavailable
 from server.settings import DatabaseAddress, Settings, options
@@ -69,7 +69,7 @@ def _say_where(sockets: list[socket.socket]) -> None:
 def _migrate(uri: str, database: str) -> None:
     """Bring the embedded database up to date; if that fails, go on: the service reads every version of the data."""
     try:
-        processes.run([sys.executable, "-m", "migrations", "up", "--mongodb-uri", uri, "--database", database])
+        processes.run([sys.executable, "-m", "migrations", "up"], environment=variables(uri, database))
     except ProgramError as error:
         click.echo(f"the database could not be brought up to date: {error}; serving it as it is", err=True)
 

@@ -139,7 +139,7 @@ def secret(help: str) -> Any:
 class DatabaseAddress:
     """The MongoDB connection string and the name of the database in it."""
 
-    uri: str
+    uri: str = field(repr=False)
     name: str
 
 

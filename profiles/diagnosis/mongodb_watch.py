@@ -14,13 +14,15 @@ from typing import Any, Self
 import bson
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
-from harness import clock
+from harness import clock, mongod
 from harness.threads import meanwhile
 
 PROBE_SECONDS = 0.15
 TIMEOUT_MS = 3000
 NAME = "lab-diagnosis"
+OPTIONS: dict[str, Any] = {"timeoutMS": TIMEOUT_MS, "serverSelectionTimeoutMS": TIMEOUT_MS, "appname": NAME}
 # An OP_MSG of the wire protocol: its length, id, what it answers, opcode, flags, the kind of section, and that.
 COMMAND = bson.encode({"ping": 1, "$db": "admin"})
 PING = struct.pack("<iiiiIB", 21 + len(COMMAND), 1, 0, 2013, 0, 0) + COMMAND
@@ -95,7 +97,7 @@ def address(uri: str | None, ports: Sequence[int]) -> str | None:
     if uri is not None:
         return uri
     for port in ports:
-        found = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        found = mongod.uri_of(port) or f"mongodb://127.0.0.1:{port}/?directConnection=true"
         with suppress(PyMongoError), _client(found) as client:
             client.admin.command("ping")
             return found
@@ -124,7 +126,6 @@ def watching(
     if at is None:
         yield seen
         return
-    straight = f"mongodb://127.0.0.1:{direct}/?directConnection=true" if direct else at
 
     def keep_asking(ended: threading.Event) -> None:
         while not ended.wait(PROBE_SECONDS):
@@ -134,7 +135,7 @@ def watching(
 
     with (
         _client(at) as client,
-        _client(straight) as near,
+        _client(at, direct) as near,
         Pinger(client) as pinger,
         Pinger(near) as direct_pinger,
         meanwhile(keep_asking),
@@ -142,8 +143,14 @@ def watching(
         yield seen
 
 
-def _client(at: str) -> Client:
-    return Client(at, timeoutMS=TIMEOUT_MS, serverSelectionTimeoutMS=TIMEOUT_MS, appname=NAME)
+def _client(at: str, direct: int | None = None) -> Client:
+    """A client of the MongoDB at this address, or of one on the local port `direct` with the same login."""
+    if direct is None:
+        return Client(at, **OPTIONS)
+    parsed = parse_uri(at)
+    login = {name: parsed[name] for name in ("username", "password") if parsed[name]}
+    options = {name: value for name, value in parsed["options"].items() if name.startswith(("auth", "tls"))}
+    return Client("127.0.0.1", direct, directConnection=True, **login, **options, **OPTIONS)
 
 
 class Pinger:
