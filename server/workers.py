@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 import uvloop
 
 from server.app import DRAIN_SECONDS, asked_to_stop, main
+from server.http1.server import CLOSE_SECONDS
 from server.messages import StoreUnavailable
 from server.settings import DatabaseAddress, Settings
 from server.telemetry import log_to_stderr
@@ -70,6 +71,9 @@ class _Workers:
                 each.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
         finally:
+            # Whoever connects when the last worker has stopped to accept would wait as long as this one listens.
+            for listening_socket in self._sockets:
+                listening_socket.close()
             await self._stop()
 
     async def _start(self) -> SpawnProcess:
@@ -110,7 +114,7 @@ class _Workers:
             worker.terminate()
         waiting = asyncio.gather(*(_ended(each) for each in self._running))
         try:
-            await asyncio.wait_for(waiting, DRAIN_SECONDS + 1)
+            await asyncio.wait_for(waiting, DRAIN_SECONDS + CLOSE_SECONDS + 0.5)
         except TimeoutError:
             for worker in self._running:
                 worker.kill()

@@ -78,8 +78,9 @@ class Answer(HTTPConnection):
             self._is_chunked = True
         elif has_body:
             self._is_last = True  # the end of the connection marks the end of the body
-        self._is_last |= headers.get("Connection", "").lower() == "close"
-        if connection := _connection(self.request, self.is_last):
+        # Decided here, as the head says it: the server may begin to stop before the body is complete.
+        self._is_last = self.is_last or headers.get("Connection", "").lower() == "close"
+        if connection := _connection(self.request, self._is_last):
             headers["Connection"] = connection
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
@@ -98,7 +99,7 @@ class Answer(HTTPConnection):
             raise HTTPOutputError(f"Tried to write {self._missing} bytes less than Content-Length")
         if self._is_chunked:
             self._write(b"0\r\n\r\n")
-        self._connection.answered(self.is_last)
+        self._connection.answered(self._is_last)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called if the caller goes before it is answered."""

@@ -10,6 +10,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from server.http1 import kernel
 from server.http1.answer import Answer
 from server.http1.reading import Reader, Refused, Request
 
@@ -29,6 +30,11 @@ class State(Enum):
 
 # Read from their class, members of an `Enum` cost as much as a call.
 IDLE, RECEIVING, ANSWERING, SENDING, LINGERING = State
+# While the server stops: for a request, for the rest of one, and for the peer to close. Who was answered just now will
+# send again, and is told by that answer to send no more here; who does not send within this time is hung up on.
+STOPPING_SECONDS = 0.5
+STOPS = "the service stops: send it again"
+UNFINISHED = "the service stops, and what was asked may have been done: send it again with the same Idempotency-Key"
 INTERNAL_ERROR = "internal error: report the X-Request-ID of this response"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -85,24 +91,29 @@ class Connection(asyncio.Protocol):
         self._serve()
 
     def end(self) -> None:
-        """Close when everything is written. Whose request has not come completely is told so."""
+        """Close when everything is written. Whose request has not come completely, or is not answered, is told so."""
         self._write()
-        if self._state is RECEIVING:
-            self._refuse(
-                Refused("the service stops: send it again", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
-            )
+        if self._state is IDLE:
+            self._linger()
+        elif self._state is RECEIVING:
+            self._refuse(_stops(STOPS))
+        elif self._answer is not None and not self._answer.has_begun:
+            self._refuse(_stops(UNFINISHED, self._answer.request))
         else:
             self.transport.close()
 
     def expire(self, now: float) -> None:
         """End what has been awaited for too long."""
-        if now < self._since + (SENDING if self._is_blocked else self._state).value:
+        if now < self._since + self._patience():
             return
         if self._state is IDLE:
-            self.transport.close()
+            if not kernel.unread(self.transport):  # else it is read in this turn
+                self._linger()
         elif self._state is RECEIVING:
             self._refuse(
-                Refused(
+                _stops(STOPS)
+                if self.server.is_stopping
+                else Refused(
                     f"the request was not complete within {RECEIVING.value:.0f} s: send it again",
                     HTTPStatus.REQUEST_TIMEOUT,
                 )
@@ -222,13 +233,21 @@ class Connection(asyncio.Protocol):
             self._reads = True
             self.transport.resume_reading()
 
+    def _patience(self) -> float:
+        """For how many seconds what is awaited now is awaited."""
+        if self._is_blocked or (self._state is LINGERING and kernel.untaken(self.transport)):
+            return SENDING.value
+        most = STOPPING_SECONDS if self.server.is_stopping and self._state is not ANSWERING else math.inf
+        return min(self._state.value, most)
+
     def _await(self, state: State) -> None:
         self._state, self._since = state, time.perf_counter()
         if self._is_blocked:
             self._buffered = self.transport.get_write_buffer_size()
 
     def _write(self) -> None:
-        if self._unsent and not self.transport.is_closing():
+        # In LINGERING it is an answer that comes after its caller was told that the server stops.
+        if self._unsent and self._state is not LINGERING and not self.transport.is_closing():
             self.transport.write(b"".join(self._unsent))
         self._unsent.clear()
         if not self._is_blocked:
@@ -244,3 +263,7 @@ class Connection(asyncio.Protocol):
         callbacks, self._flushed = self._flushed, []
         for flushed in callbacks:
             flushed()
+
+
+def _stops(detail: str, request: Request | None = None) -> Refused:
+    return Refused(detail, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"}, request)

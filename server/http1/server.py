@@ -14,6 +14,7 @@ from server.http1.reading import Refused, Request
 
 BACKLOG = 128
 REAP_SECONDS = 1.0
+DRAIN_LOOK_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
 # What is short: descriptors of the process or of the system, or memory for a socket.
@@ -65,17 +66,28 @@ class Server:
         """
         while True:
             await asyncio.sleep(REAP_SECONDS)
-            now = time.perf_counter()
-            for each in list(self.connections):
-                each.expire(now)
+            self._expire()
 
     def stop(self) -> None:
-        """Accept no more connections. On each that is open one more request is answered, as the last."""
+        """Accept those who have connected by now, and nobody else. On each connection one more request is answered."""
         self.is_stopping = True
         for each in self._listening:
             asyncio.get_running_loop().remove_reader(each)
+            with contextlib.suppress(OSError):  # whatever it says, nobody is to wait here any longer
+                self._accept(each)
             each.close()
         self._listening.clear()
+
+    async def drained(self) -> None:
+        """After `stop`: return when every connection has ended, its caller answered or told so."""
+        while self._accepting or self.connections:
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+            self._expire()
+
+    def _expire(self) -> None:
+        now = time.perf_counter()
+        for each in list(self.connections):
+            each.expire(now)
 
     async def close(self) -> None:
         """Close all connections, at the latest after CLOSE_SECONDS."""

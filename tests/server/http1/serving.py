@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import BinaryIO, NamedTuple
@@ -95,6 +96,11 @@ class Serving:
         done = threading.Event()
         self.loop.call_soon_threadsafe(lambda: (function(), done.set()))
         assert done.wait(20)
+
+    def drain(self) -> "Future[None]":
+        """Stop the server; what is returned is done when it is drained."""
+        self.call(self.server.stop)
+        return asyncio.run_coroutine_threadsafe(self.server.drained(), self.loop)
 
     def close(self) -> None:
         """Close what the callers have opened."""

@@ -266,34 +266,6 @@ def test_who_does_not_close_after_the_last_answer_is_closed_on(server: Serving) 
         eventually(lambda: not server.server.connections)
 
 
-# A server that stops.
-
-
-def test_when_the_server_stops_what_has_begun_is_answered(server: Serving, echo: Echo) -> None:
-    echo.hold()
-    with server.connect() as caller, caller.makefile("rb") as answers:
-        caller.sendall(GET + GET)
-        eventually(lambda: len(echo.requests) == 1)
-        server.call(server.server.stop)
-        with pytest.raises(ConnectionError):
-            server.connect()
-        server.call(echo.release)
-        answer = read_answer(answers)
-        assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert read_answer(answers) is None
-    assert len(echo.requests) == 1
-
-
-def test_when_it_closes_who_has_not_finished_is_told_so(server: Serving) -> None:
-    with server.connect() as half, half.makefile("rb") as answers, server.connect() as idle:
-        half.sendall(POST[:-2])
-        eventually(lambda: [each for each in server.server.connections if each._state is State.RECEIVING])
-        server.call(server.server.stop)
-        server.call(lambda: server.loop.create_task(server.server.close()))
-        assert read_answer(answers).status == 503
-        assert idle.recv(100) == b""
-
-
 # At the limit of descriptors.
 
 
