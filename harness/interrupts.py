@@ -1,13 +1,16 @@
 """Signal handling of commands: Ctrl-C (SIGINT) and SIGTERM both raise `KeyboardInterrupt`, once and reliably."""
 
+import os
 import signal
 import sys
-from types import FrameType
+from types import FrameType, TracebackType
 
 AGAIN_SECONDS = 0.1
 SOON_SECONDS = 0.005
 # Functions of `threading` in which a lock is held that no `with` block would release.
 TAKES_A_LOCK = {"__enter__", "__exit__", "_acquire_restore", "_release_save"}
+ABORTED = "\nAborted!"  # as click says it
+STOPPING = b"\nstopping what this command has started: that takes a minute at most\n"
 
 
 def handle() -> None:
@@ -20,7 +23,12 @@ def handle() -> None:
     then the signal is sent again a moment later. If the point is in a `__del__` method, Python reports the exception as
     unraisable and goes on; the signal is then sent again, too. Other unraisable exceptions, of objects whose
     construction was interrupted, are not printed.
+
+    While the exception is being handled, that is, while things are stopped and deleted, further signals only say so:
+    half of a clean-up would leave processes behind. To be called before the imports that take long, so that a signal
+    during these prints no traceback either.
     """
+    sys.excepthook = _say_aborted
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
             signal.signal(number, _interrupt)
@@ -31,8 +39,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is not None and _may_hold_a_lock(frame):
         _send_again(SOON_SECONDS)
         return
+    if _is_stopping():
+        os.write(2, STOPPING)  # print is not reentrant
+        return
     sys.unraisablehook = _repeat_if_lost
     raise KeyboardInterrupt
+
+
+def _is_stopping() -> bool:
+    """Whether an interrupt is being handled here: by a `finally`, an `except` or the end of a `with` block."""
+    handled = sys.exception()
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    return handled is not None
 
 
 def _may_hold_a_lock(frame: FrameType) -> bool:
@@ -46,6 +65,13 @@ def _may_hold_a_lock(frame: FrameType) -> bool:
 
 def _send_again(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)  # not a thread: to start one waits, and the signal could come then
+
+
+def _say_aborted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print(ABORTED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _repeat_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -77,10 +77,10 @@ def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
     with users:
         # Blocks only while a guard is stopping its mongod.
         _lock(users, fcntl.LOCK_SH, f"the MongoDB in {directory} is still stopping")
-        with private.open_to_append(directory / "start.lock") as start:
-            _lock(start, fcntl.LOCK_EX, f"another process is still starting the MongoDB in {directory}")
-            uri = _uri_of_guarded(directory) or _start_guard(directory, mongod)
         try:
+            with private.open_to_append(directory / "start.lock") as start:
+                _lock(start, fcntl.LOCK_EX, f"another process is still starting the MongoDB in {directory}")
+                uri = _uri_of_guarded(directory) or _start_guard(directory, mongod)
             yield uri
         finally:
             fcntl.flock(users, fcntl.LOCK_UN)
@@ -190,7 +190,11 @@ def _start_guard(directory: Path, mongod: str | None) -> str:
     )
     assert guard.stdout is not None
     with guard.stdout:
-        line = guard.stdout.readline()
+        try:
+            line = guard.stdout.readline()
+        except KeyboardInterrupt:
+            guard.stdout.read()  # until it has started or failed: then who is interrupted can wait for its end
+            raise
     guard.wait()  # the guard has forked, and goes on as a grandchild
     report = json.loads(line) if line else {"error": "the guard of the embedded MongoDB ended without a message"}
     if "error" in report:
@@ -204,7 +208,8 @@ def _wait_if_last(directory: Path, users: IO[bytes]) -> None:
     while time.monotonic() < deadline:
         with private.open_to_append(directory / "guard.lock") as guard:
             if _try_lock(guard, fcntl.LOCK_SH):
-                _wait_until_gone(json.loads((directory / "mongod.json").read_text())["guard"])
+                with contextlib.suppress(OSError):  # there is no such file if it has never started
+                    _wait_until_gone(json.loads((directory / "mongod.json").read_text())["guard"])
                 return
         if _try_lock(users, fcntl.LOCK_EX):
             fcntl.flock(users, fcntl.LOCK_UN)  # no other user: the guard is about to lock it

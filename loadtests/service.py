@@ -95,7 +95,11 @@ def start(log: Path, program: Sequence[str] = ("server",), **settings: Any) -> S
             command += [f"--{name.replace('_', '-')}", str(value)]
     started = processes.start(command, log, environment=environment, pipes=True)
     assert started.process.stdout is not None
-    said = processes.first_line(started.process.stdout, START_SECONDS)
+    try:
+        said = processes.first_line(started.process.stdout, START_SECONDS)
+    except BaseException:
+        processes.kill(started)
+        raise
     if not said.startswith(LISTENING):
         processes.kill(started)
         lines = started.last_lines()

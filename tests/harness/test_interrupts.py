@@ -55,6 +55,59 @@ def test_a_signal_within_del_is_not_lost(number: signal.Signals) -> None:
     assert ended(number, "Deleted()") == (1, "cleaned up\n", "\nAborted!\n")
 
 
+TWICE = """
+import signal, click
+from contextlib import suppress
+from harness import interrupts
+
+@click.command()
+def command():
+    try:
+        signal.raise_signal({number})
+    finally:
+        with suppress(ValueError):  # as in any clean-up
+            try:
+                raise ValueError
+            finally:
+                signal.raise_signal({number})
+                print("cleaned up")
+
+interrupts.handle()
+command()
+"""
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_second_signal_does_not_end_the_clean_up(number: signal.Signals) -> None:
+    script = TWICE.replace("{number}", str(int(number)))
+    command = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30)
+    assert (command.returncode, command.stdout) == (1, "cleaned up\n")
+    assert command.stderr == "\nstopping what this command has started: that takes a minute at most\n\nAborted!\n"
+
+
+COMMANDS = ("loadtests", "migrations", "notebooks", "practice", "profiles")
+# Sent while the command's last module is imported: by an import hook, because from outside nobody can see that.
+IMPORTING = """
+import importlib.abc, runpy, signal, sys
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+runpy.run_module("{name}", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_signal_while_a_command_is_imported_prints_no_traceback(name: str) -> None:
+    script = IMPORTING.replace("{name}", name)
+    command = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert (command.returncode, command.stderr) == (-signal.SIGINT, "\nAborted!\n")
+
+
 def test_an_ignored_sigint_stays_ignored() -> None:
     ignoring = "signal.signal({number}, signal.SIG_IGN)"
     assert ended(signal.SIGINT, "signal.raise_signal({number}); return", ignoring) == (0, "cleaned up\n", "")
