@@ -63,8 +63,8 @@ $(READY): requirements.lock pyproject.toml
 		{ echo "Backend Lab needs Python 3.11 or newer, and $(PYTHON) is older or absent: install one, then run make PYTHON=python3.12 (say)." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot build virtual environments: apt-get install python3-venv" >&2; exit 1; }
-	@echo "building .venv (once, a minute or two)" >&2
+	@echo "building .venv with the packages of requirements.lock (once, a minute or two)" >&2
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m harness.install requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -44,6 +44,7 @@ from harness.replica_set import ReplicaSetError, start_replica_set
 REPLICA_SET = "lab"
 START_SECONDS = 60
 STOP_SECONDS = 60
+OTHER_DIR = "choose another with --data-dir or LAB_DATA_DIR"
 
 # Shared libraries that the mongod of the wheel needs, and the Debian or Ubuntu packages that contain them.
 PACKAGES = {
@@ -73,7 +74,7 @@ def running(data_dir: str | Path, mongod: str | None = None) -> Iterator[str]:
         private.make_directory(directory)
         users = private.open_to_append(directory / "users.lock")
     except OSError as error:
-        raise MongodError(f"cannot write to the data dir {directory}: {error.strerror}; choose another") from error
+        raise MongodError(f"cannot write to the data dir {directory}: {error.strerror}; {OTHER_DIR}") from error
     with users:
         # Blocks only while a guard is stopping its mongod.
         _lock(users, fcntl.LOCK_SH, f"the MongoDB in {directory} is still stopping")
@@ -169,7 +170,7 @@ def _uri_of_guarded(directory: Path) -> str | None:
             if accepts_connections(state["port"]):
                 return str(state["uri"])
         time.sleep(0.05)
-    raise MongodError(f"the MongoDB in {directory} does not answer: end its guard, or choose another --data-dir")
+    raise MongodError(f"the MongoDB in {directory} does not answer: end its guard, or {OTHER_DIR}")
 
 
 def _start_guard(directory: Path, mongod: str | None) -> str:
@@ -290,7 +291,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
         reason = _log_error(log, log_begins) or str(error)
         if "DBPathInUse" in reason:
             owner = (files / "mongod.lock").read_text().strip()
-            reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or choose another --data-dir"
+            reason = f"a mongod that is not the lab's (pid {owner}) uses it: stop that, or {OTHER_DIR}"
         raise MongodError(f"the embedded MongoDB in {directory} does not start: {reason} (its log: {log})") from error
     uri = keys.uri(address, REPLICA_SET)
     private.write(state, json.dumps({"uri": uri, "port": port, "pid": mongod.pid, "guard": os.getpid()}) + "\n")
@@ -368,7 +369,7 @@ def _lock(file: IO[bytes], kind: int, why_not: str) -> None:
     deadline = time.monotonic() + START_SECONDS + STOP_SECONDS
     while not _try_lock(file, kind):
         if time.monotonic() > deadline:
-            raise MongodError(f"{why_not}: try again, or choose another --data-dir")
+            raise MongodError(f"{why_not}: try again, or {OTHER_DIR}")
         time.sleep(0.02)
 
 

@@ -55,7 +55,10 @@ def _bind(settings: Settings) -> list[socket.socket]:
         return bind_sockets(settings.port, settings.address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            why = f"port {settings.port} is in use: choose another with --port, or --port 0 for a free one"
+            why = (
+                f"port {settings.port} is in use: choose another with --port or LAB_PORT "
+                f"(LAB_PORT={min(settings.port + 1, 65535)} make serve), or --port 0 for a free one"
+            )
         else:
             why = f"cannot listen on {settings.address} port {settings.port}: {error.strerror}"
         raise click.ClickException(why) from error

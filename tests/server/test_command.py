@@ -80,8 +80,16 @@ def test_a_port_in_use_is_named_with_the_way_out(tmp_path: Path) -> None:
         port = str(occupied.getsockname()[1])
         line = complaint(run("server", "--port", port, cwd=tmp_path), 1)
     assert f"port {port} is in use" in line
+    assert f"LAB_PORT={int(port) + 1} make serve" in line
     assert "--port 0" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_the_port_can_be_given_as_make_passes_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = str(occupied.getsockname()[1])
+        monkeypatch.setenv("LAB_PORT", port)
+        assert f"port {port} is in use" in complaint(run("server", cwd=tmp_path), 1)
 
 
 def test_a_mongodb_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
