@@ -28,11 +28,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from harness import clock, machine
+from harness import clock, machine, progress
 from harness.options import MongodbOptions, from_environment
 from harness.processes import ProgramError
+from harness.progress import Bar
 from loadtests import wrk
 from loadtests.bench_loads import Sample
 from loadtests.bench_servers import Workspace
@@ -105,7 +104,7 @@ def measure(rows: Sequence[Row], folder: Path, rounds: int = ROUNDS, seconds: in
     with (
         (folder / "samples.csv").open("w", newline="") as file,
         _on(cores["servers"] if cores else None),
-        tqdm(total=total, unit="load", leave=False, disable=None) as bar,
+        progress.bar("the bench", total, unit=" loads") as bar,
     ):
         keep = csv.writer(file)
         keep.writerow(["row", "round", "side", "began", "metric", "value"])
@@ -148,7 +147,7 @@ def _workspace(folder: Path, mongodb: MongodbOptions) -> Iterator[Workspace]:
 
 
 def _samples(
-    row: Row, workspace: Workspace, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "tqdm[Any]"
+    row: Row, workspace: Workspace, rounds: int, seconds: int, cores: dict[str, int] | None, bar: "Bar[Any]"
 ) -> Generator[tuple[int, Pair], None, None]:
     """Each round's number, and for its sides in turn when they began (Unix seconds), and what they measured.
 

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from harness import processes, watch
+from harness import processes, progress, watch
 from loadtests import open_loop, wrk
 from loadtests.ingest import Run
 from loadtests.run import Load, run
@@ -184,7 +182,7 @@ async def _callers(url: str, seconds: float, greedy: bool) -> Sample:
 def _memory_after(url: str, requests: int) -> Sample:
     served_by = watch.behind(url).roles["server"]
     answered, void = 0, ""
-    with tqdm(total=requests, desc="requests", unit="", unit_scale=True, leave=False, disable=None) as bar:
+    with progress.bar("requests", requests, unit_scale=True) as bar:
         while answered < requests and not void:
             measured = wrk.run(f"{url}/messages?limit=20", 1 if requests < 100_000 else 5, sends="mixed")
             answered, void = answered + measured.requests, measured.void

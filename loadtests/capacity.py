@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from harness import progress
+from harness.progress import Bar
 from loadtests.experiment import Variants, targets_of
 from loadtests.folders import new_folder
 from loadtests.ingest import Run
@@ -22,6 +23,8 @@ STEP = 1.08
 FIRST_SHARE, FIRST_RATE = 0.87, 100.0
 # The most by which the search goes further at once.
 MOST_AT_ONCE = 4.0
+# About so many runs a search takes, for its progress bar.
+RUNS = 8
 ROUNDING = 1 + 1e-9  # a gap of just one step is not halved because of the last digit of a root
 USERS = 64
 
@@ -115,9 +118,18 @@ def capacity(
     """
     load = Load(load, users=USERS, seconds=4.0, fast=True) if isinstance(load, str) else load
     slo = slo or Slo()
-    tried = _Trials(load, url, slo, folder or new_folder(f"capacity-{load.title}"), settings, pid)
+    with progress.bar(f"the capacity of {load.title}", RUNS, unit=" runs, more or less") as bar:
+        tried = _Trials(load, url, slo, folder or new_folder(f"capacity-{load.title}"), settings, pid, bar)
+        low, high = _search(tried, load.rate, highest, step)
+    broke = [row for row in tried.rows if row["rate"] == high and not row["held"]]
+    limit = broke[-1]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
+    return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(tried.rows))
+
+
+def _search(tried: "_Trials", first: float | None, highest: float, step: float) -> tuple[float, float]:
+    """The highest rate that held twice, and the lowest above it that did not: see `capacity`."""
     rows = tried.rows
-    low, high, rate = 0.0, inf, min(load.rate or tried.first_rate(), highest)
+    low, high, rate = 0.0, inf, min(first or tried.first_rate(), highest)
     strides = _strides(step)
     while not low and rate >= LOWEST_RATE:
         while rate >= LOWEST_RATE and low < highest and high > low * step * ROUNDING:
@@ -129,9 +141,7 @@ def capacity(
         while low and not tried.holds(low):
             high, low = low, max((row["rate"] for row in rows if row["held"] and row["rate"] < low), default=0.0)
         rate = high / next(strides)
-    broke = [row for row in rows if row["rate"] == high and not row["held"]]
-    limit = broke[-1]["void"] if broke else f"the search ended at {highest:,.0f} requests/s"
-    return Capacity(load.title, slo, low, inf if limit else high, limit, pd.DataFrame(rows))
+    return low, high
 
 
 def _strides(step: float) -> Iterator[float]:
@@ -146,11 +156,18 @@ class _Trials:
     """Runs of `load` on the service at `url`, each at another rate. `rows` has what came of them, as of `Capacity`."""
 
     def __init__(
-        self, load: Load, url: str, slo: Slo, folder: Path, settings: Mapping[str, Any] | None, pid: int | None
+        self,
+        load: Load,
+        url: str,
+        slo: Slo,
+        folder: Path,
+        settings: Mapping[str, Any] | None,
+        pid: int | None,
+        bar: "Bar[Any]",
     ) -> None:
         self.rows: list[dict[str, Any]] = []
         self._load, self._url, self._slo, self._folder = load, url, slo, folder
-        self._settings, self._pid = settings, pid
+        self._settings, self._pid, self._bar = settings, pid, bar
 
     def first_rate(self) -> float:
         """Where to begin, by a run in which each user waits for its answer."""
@@ -169,6 +186,8 @@ class _Trials:
     def _run(self, folder: Path, rate: float | None) -> dict[str, Any]:
         about = f"{self._load.title}, {f'{rate:,.0f}/s' if rate else 'as fast as answered'}"
         run(replace(self._load, rate=rate), self._url, folder, self._settings, title=about, pid=self._pid)
+        self._bar.total = max(RUNS, int(self._bar.n) + 2)  # it takes a run more at least, until it is over
+        self._bar.update()
         return summarize(Run(folder))
 
     def _with_more_of_locust(self, summary: Mapping[str, Any]) -> bool:
@@ -184,14 +203,16 @@ def capacities(
 ) -> dict[str, Capacity]:
     """The capacity for `load` of each of `variants` (see `experiment.compare`), one after another; see `capacity`."""
     folder, found = folder or new_folder(f"capacities-{load.title}"), {}
-    with targets_of(variants) as targets, tqdm(total=len(variants), leave=False, disable=None) as bar:
+    about = f"capacities for {load.title}"
+    with targets_of(variants) as targets, progress.bar(about, len(variants), unit=" variants") as bar:
         for name, target in targets.items():
-            bar.set_description(name)
+            bar.set_description(f"{about}, {name}")
             with target.running() as server:
                 found[name] = capacity(
                     load, server.url, slo, folder=folder / name, step=step, settings=target.settings, pid=server.pid
                 )
             bar.update()
+        bar.set_description(about)
     return found
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from harness import progress
 from loadtests import service
 from loadtests.comparison import ASKED, Comparison
 from loadtests.folders import new_folder
@@ -45,16 +45,18 @@ def compare(
     load = Load(load, rate=RATE) if isinstance(load, str) else load
     folder = folder or new_folder(f"compare-{load.title}")
     rows = []
-    with targets_of(variants, messages) as targets, tqdm(total=rounds * len(targets), leave=False, disable=None) as bar:
+    about = f"comparing {load.title}"
+    with targets_of(variants, messages) as targets, progress.bar(about, rounds * len(targets), unit=" runs") as bar:
         for number in range(1, rounds + 1):
             with servers(targets) as running:
                 for name in in_turn(variants, number):
-                    bar.set_description(f"round {number} of {rounds}, {name}")
+                    bar.set_description(f"{about}, round {number} of {rounds}, {name}")
                     run_folder = folder / f"{number:02d} {name}"
-                    about = f"{load.title}, {name}"
-                    run(load, running[name].url, run_folder, targets[name].settings, about, running[name].pid)
+                    title = f"{load.title}, {name}"
+                    run(load, running[name].url, run_folder, targets[name].settings, title, running[name].pid)
                     rows.append({"round": number, "variant": name, "folder": run_folder} | summarize(Run(run_folder)))
                     bar.update()
+        bar.set_description(about)
     return Comparison(load, tuple(variants), pd.DataFrame(rows), asked)
 
 

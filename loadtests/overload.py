@@ -9,7 +9,7 @@ import pandas as pd
 import psutil
 from matplotlib.figure import Figure
 
-from harness import watch
+from harness import progress, watch
 from loadtests import charts
 from loadtests.experiment import targets_of
 from loadtests.folders import new_folder
@@ -78,7 +78,10 @@ def figure(rows: pd.DataFrame) -> Figure:
 
 def _measure(cases: Mapping[str, tuple[Mapping[str, Any], Load]], folder: Path) -> pd.DataFrame:
     rows = {}
-    with targets_of({name: settings for name, (settings, _) in cases.items()}, messages=0) as targets:
+    with (
+        targets_of({name: settings for name, (settings, _) in cases.items()}, messages=0) as targets,
+        progress.bar(" and ".join(cases), len(cases), unit=" runs") as bar,
+    ):
         for name, (settings, load) in cases.items():
             with targets[name].running() as server:
                 processes = watch.behind(server.url).roles["server"]
@@ -86,6 +89,7 @@ def _measure(cases: Mapping[str, tuple[Mapping[str, Any], Load]], folder: Path) 
                 run(load, server.url, folder / name, settings, title=f"overload, {name}", pid=server.pid)
                 grown = _memory(processes) - before
             rows[name] = _row(Run(folder / name), load) | {"memory_mb": grown, "folder": folder / name}
+            bar.update()
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

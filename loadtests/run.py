@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tqdm import tqdm
 
-from harness import clock, machine, processes
+from harness import clock, machine, processes, progress
 from harness.ports import free_port
 from loadtests import sampling
 from loadtests.scenarios import find
@@ -34,7 +33,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 WAIT_SECONDS = 0.25
 POLL_SECONDS = 0.02
 MARGIN_SECONDS = 0.2
-BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s"
+BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s"  # what is left can be seen
 # Time for Locust to start, and to write its files.
 GRACE_SECONDS = 120.0
 
@@ -168,7 +167,7 @@ def _wait(locust: subprocess.Popen[bytes], load: Load, title: str) -> None:
     """Wait for Locust to end, with a progress bar."""
     length = _length(load)
     began = time.monotonic()
-    with tqdm(total=length, desc=title, bar_format=BAR, leave=False, disable=None) as bar:
+    with progress.bar(title, length, bar_format=BAR) as bar:
         while locust.poll() is None:
             elapsed = time.monotonic() - began
             bar.update(min(elapsed, length) - bar.n)

@@ -13,6 +13,7 @@ import pandas as pd
 import requests
 from matplotlib.figure import Figure
 
+from harness import progress
 from harness.servers import direct_session
 from loadtests import charts, service
 
@@ -30,12 +31,15 @@ def staleness(variants: Variants, messages: int = MESSAGES) -> pd.DataFrame:
     variant; number (from 1); with_seen; missed (whether the first read after the acknowledgement did not show the
     message); visible_ms (from the acknowledgement until a read showed it). Raises `ProgramError`.
     """
-    with service.scratch_database("staleness") as (uri, database):
-        rows = [
-            {"variant": name, **row}
-            for name, settings in variants.items()
-            for row in _rows({"mongodb_uri": uri, "database": database, **settings}, messages)
-        ]
+    rows, total = [], messages * len(variants)
+    with (
+        service.scratch_database("staleness") as (uri, database),
+        progress.bar("how old lists are", total, unit=" messages") as bar,
+    ):
+        for name, settings in variants.items():
+            for row in _rows({"mongodb_uri": uri, "database": database, **settings}, messages):
+                rows.append({"variant": name, **row})
+                bar.update()
     return pd.DataFrame(rows)
 
 

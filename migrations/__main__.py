@@ -1,5 +1,10 @@
 """The command `python -m migrations`: show, plan, run and verify the migrations of a database."""
 
+from harness import interrupts
+
+if __name__ == "__main__":
+    interrupts.handle()  # before the imports, which take seconds
+
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +14,10 @@ from typing import Any, TypeVar
 
 import click
 from pymongo.errors import PyMongoError
-from tqdm import tqdm
 
-from harness import interrupts
 from harness.mongod import MongodError
 from harness.options import MongodbOptions, mongodb_options
+from harness.progress import Bar
 from migrations import bench as benchmark
 from migrations import runner
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS
@@ -263,7 +267,7 @@ def _options(
 
 
 def _echo_above_the_bar(line: str) -> None:
-    with tqdm.external_write_mode():
+    with Bar.external_write_mode():
         click.echo(line)
 
 
@@ -288,5 +292,4 @@ def _print_json(value: Any) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.handle()
     command(prog_name="python -m migrations")

@@ -1,5 +1,10 @@
 """The command `python -m practice`: write a server of your own, and know whether it is right."""
 
+from harness import interrupts
+
+if __name__ == "__main__":
+    interrupts.handle()  # before the imports, which take seconds
+
 import csv
 import json
 import sys
@@ -10,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from tqdm import tqdm
 
-from harness import interrupts
+from harness import progress
 from harness.mongod import MongodError
 from harness.options import HEADER
 from harness.processes import ProgramError
+from harness.progress import Bar
 from loadtests.run import RunError
 from practice import (
     findings,
@@ -258,7 +263,7 @@ def grade_folders(folders: tuple[Path, ...], chosen: tuple[Stage, ...], seconds_
     numbers = [each.number for each in chosen]
     writer = csv.DictWriter(sys.stdout, grade.COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for folder in tqdm(folders, unit=" folders", delay=2, leave=False, disable=None, file=sys.stderr):
+    for folder in progress.bar("grading", len(folders), iterable=folders, unit=" folders", delay=2):
         writer.writerow(grade.grade(folder, numbers, seconds_each))
         sys.stdout.flush()
 
@@ -275,12 +280,12 @@ def run_selftest(quick: bool, only: tuple[str, ...]) -> None:
             if word := selftest.missing_program(each):
                 click.echo(f"  · {each.name:<46} not run: there is no {word} on this machine")
         todo = [each for each in todo if not selftest.missing_program(each)]
-        with tqdm(total=len(todo), unit=" servers", delay=2, leave=False, disable=None, file=sys.stderr) as bar:
+        with progress.bar("checking the checker", len(todo), unit=" servers", delay=2) as bar:
 
             def tell(verdict: selftest.Verdict) -> None:
                 verdicts.append(verdict)
                 bar.update()
-                with tqdm.external_write_mode(file=sys.stderr):
+                with Bar.external_write_mode(file=sys.stderr):
                     click.echo(selftest.line(verdict))
 
             selftest.run(todo, tell)
@@ -306,19 +311,11 @@ def _target(folder: Path | None, command_line: str | None, url: str | None, is_m
 
 def _run(target: Target, stage: Stage, start_seconds: float) -> StageResult:
     """Run one stage, with a progress bar if it takes long."""
-    with tqdm(
-        total=len(stage.checks),
-        desc=f"stage {stage.number}",
-        unit=" checks",
-        delay=2,
-        leave=False,
-        disable=None,
-        file=sys.stderr,
-    ) as bar:
+    with progress.bar(f"stage {stage.number}", len(stage.checks), unit=" checks", delay=2) as bar:
         return runner.run_stage(target, stage, start_seconds=start_seconds, each=lambda result: _advance(bar))
 
 
-def _advance(bar: "tqdm[Any]") -> None:
+def _advance(bar: "Bar[Any]") -> None:
     bar.update()
 
 
@@ -341,5 +338,4 @@ def _echo(lines: Iterator[str]) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.handle()
     command(prog_name="python -m practice")

@@ -1,5 +1,10 @@
 """The command `python -m profiles`: look into a running server."""
 
+from harness import interrupts
+
+if __name__ == "__main__":
+    interrupts.handle()  # before the imports, which take seconds
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +12,7 @@ from pathlib import Path
 import click
 import psutil
 
-from harness import interrupts, watch
+from harness import watch
 from harness.options import HEADER
 from loadtests.experiment import RATE
 from loadtests.folders import new_folder
@@ -267,5 +272,4 @@ def score(names: tuple[str, ...], times: int | None, short: bool) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.handle()
     command(prog_name="python -m profiles")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import watch
+from harness import progress, watch
 from loadtests.experiment import Variants, in_turn, servers, targets_of
 from loadtests.folders import new_folder
 from loadtests.ingest import Run
@@ -151,17 +151,24 @@ def profile(
     folder = folder or new_folder(f"profile-{load.title}")
     tables: dict[str, list[pd.DataFrame]] = {"breakdown": [], "stacks": [], "waits": [], "overhead": []}
     folders, void = {}, []
-    with targets_of(variants, messages) as targets:
+    total = len(variants) * (2 * rounds + with_waits)
+    with (
+        targets_of(variants, messages) as targets,
+        progress.bar(f"profiling {load.title}", total, unit=" runs") as bar,
+    ):
         for number in range(1, rounds + 1):
             with servers(targets) as running:
                 for name in in_turn(variants, number):
                     recorded = folder / f"{number:02d} {name}"
                     plain = run(load, running[name].url, folder / f"{number:02d} {name}, plain", title=f"{name}, plain")
+                    bar.update()
                     profile_run(running[name], load, recorded, title=f"profile of {name}")
+                    bar.update()
                     folders[number, name] = recorded
                     if number == 1 and with_waits:
                         waiting = folder / f"{number:02d} {name}, waiting"
                         profile_run(running[name], load, waiting, title=f"waits of {name}", waiting=True)
+                        bar.update()
                         tables["waits"].append(waits(waiting).assign(round=number, variant=name))
                     tables["overhead"].append(overhead(plain, recorded).assign(round=number, variant=name))
                     try:

@@ -6,11 +6,12 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from harness import progress
 from loadtests.run import Load
 from loadtests.targets import Running
 from profiles.diagnosis.culprit import Culprit, find
 from profiles.diagnosis.evidence import Evidence
-from profiles.diagnosis.interventions import Changeable, Intervention, intervene
+from profiles.diagnosis.interventions import PAIRS, Changeable, Intervention, intervene
 from profiles.diagnosis.observe import look
 from profiles.diagnosis.rules import GIVE_INDEX, HEALTHY, LOOP_BLOCKED, QUERIES, SERVER_CPU, UNKNOWN
 from profiles.diagnosis.verdict import Verdict, judge
@@ -104,10 +105,12 @@ def diagnose(
     lead; `database` is the service's, any if None. Raises `RunError`.
     """
     asked: Mapping[str, Any] = {"mongodb_uri": mongodb_uri, "database": database}
-    verdict = judge(look(load, server.url, folder / "00 as it is", pid=server.pid, **asked))
-    if not test or verdict.verdict == UNKNOWN:
-        return Diagnosis(verdict)
-    tested = intervene(verdict, load, server, folder, service, asked)
+    with progress.bar(f"diagnosing {folder.name}", 1 + (2 * PAIRS if test else 0), unit=" runs") as bar:
+        verdict = judge(look(load, server.url, folder / "00 as it is", pid=server.pid, **asked))
+        bar.update()
+        if not test or verdict.verdict == UNKNOWN:
+            return Diagnosis(verdict)
+        tested = intervene(verdict, load, server, folder, service, asked, bar.update)
     if verdict.verdict not in (SERVER_CPU, LOOP_BLOCKED):
         return Diagnosis(verdict, tested)
     culprit = find(server, load, folder, blocked=verdict.verdict == LOOP_BLOCKED)

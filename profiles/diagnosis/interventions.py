@@ -121,10 +121,12 @@ def intervene(
     folder: Path,
     service: Changeable | None = None,
     asked: Mapping[str, Any] | None = None,
+    after_each: Callable[[], object] = lambda: None,
 ) -> Intervention | None:
     """Test `verdict`, which was found with `load` on `server`; None where nothing can be changed.
 
-    `service` may be started anew; `asked` are the further arguments of `look`. Run folders go below `folder`.
+    `service` may be started anew; `asked` are the further arguments of `look`; `after_each` is called after each run.
+    Run folders go below `folder`.
     """
     for change in CHANGES.get(verdict.verdict, ()):
         made = _made(change.changed, load, server, service)
@@ -142,6 +144,7 @@ def intervene(
                     name = f"{number:02d} {made.name if changes else 'as it is'}"
                     running, each = (other, changed) if changes else (server, short)
                     (after if changes else before).append(look(each, running.url, folder / name, **(asked or {})))
+                    after_each()
     return _judged(change, before, after)
 
 
