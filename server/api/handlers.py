@@ -26,6 +26,7 @@ class Hello(Handler):
                 "visits": visits,
                 "links": {
                     "messages": "/messages",
+                    "docs": "/docs",
                     "openapi": "/openapi.json",
                     "health": "/healthz",
                     "ready": "/readyz",

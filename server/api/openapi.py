@@ -91,7 +91,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _model(operation.body, operation.body_type)}
+        content = _model(operation.body, operation.body_type)
+        if operation.example is not None:
+            content[operation.body_type]["example"] = dict(operation.example)
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

@@ -14,7 +14,7 @@ from server.api.base import Handler
 class Operation:
     """One method of a route, for the OpenAPI description. `errors` are the statuses of its error responses.
 
-    `answer` and `body` are the models of the response and of the request body, or None.
+    `answer` and `body` are the models of the response and of the request body, or None; `example` is such a body.
     """
 
     method: str
@@ -24,6 +24,7 @@ class Operation:
     query: type[BaseModel] = queries.NoQuery
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
+    example: Mapping[str, Any] | None = None
     answer_type: str = "text/plain"  # of a response without a model
     headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tornado.web import Application
 
-from server.api import handlers, openapi, queries, wire
+from server.api import docs, handlers, openapi, queries, wire
 from server.api.base import NotFound
 from server.api.exchange import Dependencies
 from server.api.route import Operation, Route
@@ -33,6 +33,7 @@ ROUTES = (
                 wire.MessageModel,
                 status=201,
                 body=NewMessage,
+                example={"text": "lunch?", "author": "mia"},
                 headers=("Idempotency-Key",),
                 errors=(400, 413, 415, 422),
             ),
@@ -63,7 +64,10 @@ ROUTES = (
 
 
 def all_routes(metrics: Metrics, integrations: Iterable[Route] = (), *, with_keys: bool = False) -> list[Route]:
-    """All routes of the service; the last is the OpenAPI description. `with_keys` if requests need an access key."""
+    """All routes of the service. `with_keys` if requests need an access key.
+
+    The OpenAPI description is about the routes before it, and not about itself and the page that shows it.
+    """
     metrics_text = Route(
         "/metrics",
         handlers.MetricsText,
@@ -72,7 +76,11 @@ def all_routes(metrics: Metrics, integrations: Iterable[Route] = (), *, with_key
     )
     routes = [*ROUTES, metrics_text, *integrations]
     description = openapi.document(routes, with_keys=with_keys)
-    return [*routes, Route("/openapi.json", handlers.OpenApi, collaborators={"description": description})]
+    return [
+        *routes,
+        Route("/openapi.json", handlers.OpenApi, collaborators={"description": description}),
+        *docs.routes(),
+    ]
 
 
 def application(dependencies: Dependencies, routes: Iterable[Route]) -> Application:
