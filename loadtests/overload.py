@@ -49,6 +49,16 @@ def overload(capacity: float, seconds: float = 3.0, folder: Path | None = None) 
     return _measure({name: (settings, load) for name, settings in variants.items()}, folder or new_folder("overload"))
 
 
+def with_limit(capacity: float, limit: str, seconds: float = 2.0, folder: Path | None = None) -> dict[str, Any]:
+    """Offer TIMES `capacity` writes a second to a server with this limit; the columns of `overload`, of one row.
+
+    Raises `RunError` and `ProgramError`.
+    """
+    load = Load("writes", users=USERS, seconds=seconds, warmup=1.0, rate=TIMES * capacity, fast=True)
+    rows = _measure({LIMIT: ({**SETTINGS, "write_limit": limit}, load)}, folder or new_folder("limit"))
+    return {str(name): value for name, value in rows.loc[LIMIT].items()}
+
+
 def callers(capacity: float, seconds: float = 3.0, folder: Path | None = None) -> pd.DataFrame:
     """Let CALLERS store message after message on a server with a limit; a row for each way to take a refusal.
 

@@ -1,0 +1,1 @@
+"""Checks of the tasks with which the notebooks end ("Your turn"): a module for each notebook."""
