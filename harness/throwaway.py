@@ -10,7 +10,7 @@ import psutil
 
 from harness import mongod, processes
 from harness.mongod import REPLICA_SET
-from harness.ports import free_port
+from harness.ports import LOOPBACK, free_port
 
 STOP_SECONDS = 30.0
 # Lets failpoints be set: right for injected faults, never for the service.
@@ -28,17 +28,22 @@ def mongod_running(
     """
     files, port = folder / "mongod", free_port()
     files.mkdir(parents=True)
-    command: list[Any] = [
-        *prefix,
-        *(mongod.find(program), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)),
-        *("--nounixsocket", "--dbpath", files, "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "64", *options),
-    ]
-    started = processes.start([str(word) for word in command], folder / "mongod.log")
+    command = [*prefix, *command_of(files, port, *options, program=program)]
+    started = processes.start(command, folder / "mongod.log")
     try:
         mongod.wait_for_port(started.process, port)
         yield port, _mongod(started.process)
     finally:
         processes.stop(started, STOP_SECONDS)
+
+
+def command_of(files: Path, port: int, *options: str, program: str | None = None) -> list[str]:
+    """The command that runs a mongod on `port` with its data in `files`. Raises `MongodError` if there is none."""
+    command: list[Any] = [
+        *(mongod.find(program), "--replSet", REPLICA_SET, "--bind_ip", LOOPBACK, "--port", port, "--nounixsocket"),
+        *("--dbpath", files, "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "64", *options),
+    ]
+    return [str(word) for word in command]
 
 
 def _mongod(started: "subprocess.Popen[bytes]") -> psutil.Process:
