@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pymongo
@@ -25,6 +25,7 @@ HEALTHY_SECONDS = 60.0
 ANSWER_MILLISECONDS = 2000
 POLL_SECONDS = 0.05
 
+Result = TypeVar("Result")
 Client = MongoClient[dict[str, Any]]
 
 
@@ -134,7 +135,7 @@ class ReplicaSet:
         for each in self.members:
             each.start()
         wanted = ["primary", *["secondary"] * (len(self.members) - 1)]
-        _wait(lambda: sorted(each.state() for each in self.members) == wanted, "did not recover")
+        _wait(lambda: sorted(each.state() for each in self.members) == wanted or None, "did not recover")
 
 
 @contextlib.contextmanager
@@ -155,9 +156,9 @@ def replica_set(folder: Path, proxies: Proxies, count: int = COUNT) -> Iterator[
         yield built
 
 
-def _wait(condition: Callable[[], Any], what: str) -> Any:
+def _wait(condition: Callable[[], Result | None], what: str) -> Result:
     deadline = time.monotonic() + HEALTHY_SECONDS
-    while not (found := condition()):
+    while (found := condition()) is None:
         if time.monotonic() > deadline:
             raise MongodError(f"the replica set {what} within {HEALTHY_SECONDS:g} s")
         time.sleep(POLL_SECONDS)

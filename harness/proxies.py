@@ -1,21 +1,23 @@
 """TCP proxies that delay, hold, cut or lose what passes between two processes of this machine, by pair.
 
 A proxy stands before a listener and accepts from anybody. Who has connected is asked of the kernel, once for each
-connection: the process that owns the other end of it, or a process that has started that one. So all that one process
+connection: the process that owns the other end of it, or the one that has started that. So all that one process
 sends another is a link of its own, which can be disturbed while all others go on. Only on Linux, without rights.
 """
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
-
-import psutil
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from harness.ports import LOOPBACK
-from harness.sockets import owner
+from harness.sockets import Connection, owner
+
+Result = TypeVar("Result")
 
 CHUNK = 64 * 1024
 STRANGER = "stranger"
@@ -30,14 +32,14 @@ class Link:
     delay: float = 0.0  # seconds that each piece waits, in both directions
     is_cut: bool = False  # connections are reset, and new ones too
     replies_to_lose: int = 0  # the next so many inserts arrive, and their replies do not: the connection ends instead
-    connections: "set[_Connection]" = field(default_factory=set)
+    connections: "set[_Proxied]" = field(default_factory=set)
     passes: asyncio.Event = field(default_factory=asyncio.Event)  # not set: everything waits, as in a partition
 
     def __post_init__(self) -> None:
         self.passes.set()
 
 
-class _Connection:
+class _Proxied:
     """Two ends, and the link between them."""
 
     def __init__(self, link: Link, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
@@ -89,7 +91,7 @@ class Proxies:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._links: dict[tuple[str, str], Link] = {}
-        self._names: dict[int, str] = {}
+        self._pids: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -104,8 +106,8 @@ class Proxies:
         self._loop.close()
 
     def know(self, pid: int, name: str) -> None:
-        """Let `name` be the process `pid`, and all that it starts."""
-        self._names[pid] = name
+        """Let `name` be the process `pid` from now on, and all that it starts."""
+        self._pids[name] = pid
 
     def listen(self, to: str, port: int) -> int:
         """Start a proxy before `port`, at which the process called `to` listens; return the proxy's port."""
@@ -157,7 +159,7 @@ class Proxies:
 
         self._do(work())
 
-    def _do(self, work: "Coroutine[Any, Any, Any]") -> Any:
+    def _do(self, work: "Coroutine[Any, Any, Result]") -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _link(self, from_: str, to: str) -> Link:
@@ -180,12 +182,13 @@ class Proxies:
         return int(server.sockets[0].getsockname()[1])
 
     async def _connect(self, to: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ours, theirs = writer.get_extra_info("sockname")[1], writer.get_extra_info("peername")[1]
-        link = self._link(await asyncio.to_thread(self._name, theirs, ours), to)
+        ends = (writer.get_extra_info(name) for name in ("peername", "sockname"))
+        (host, near), (proxy, here) = ((socket.inet_aton(end[0]), end[1]) for end in ends)
+        link = self._link(self._name(Connection(host, near, proxy, here)), to)
         if link.is_cut:
             return
         far_reader, far_writer = await asyncio.open_connection(LOOPBACK, port)
-        connection = _Connection(link, writer, far_writer)
+        connection = _Proxied(link, writer, far_writer)
         link.connections.add(connection)
         try:
             await asyncio.gather(connection.requests(reader), connection.replies(far_reader))
@@ -193,14 +196,11 @@ class Proxies:
             link.connections.discard(connection)
             far_writer.transport.abort()
 
-    def _name(self, port: int, remote_port: int) -> str:
+    def _name(self, near: Connection) -> str:
         """The name of the process that has opened a connection."""
-        pid = owner(port, remote_port)
-        with contextlib.suppress(psutil.Error):
-            while pid:
-                if pid in self._names:
-                    return self._names[pid]
-                pid = psutil.Process(pid).ppid()
+        for name, pid in self._pids.items():
+            if owner(near, _family(pid)) is not None:
+                return name
         return STRANGER
 
     async def _end(self) -> None:
@@ -209,10 +209,18 @@ class Proxies:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._loop.shutdown_default_executor()
 
 
 def _cut(link: Link) -> None:
     link.is_cut = True
     for connection in link.connections:
         connection.reset()
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and its descendants, as far as they run: read from /proc, because there is no time for more."""
+    yield pid
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield from _family(int(child))

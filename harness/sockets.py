@@ -54,24 +54,10 @@ def _from_proc() -> Iterator[Socket]:
                 yield Socket(int(pid), *each)
 
 
-def owner(port: int, remote_port: int) -> int | None:
-    """The process that has opened the connection from `port` to `remote_port`, both of this machine, by IPv4.
-
-    None if this user may not see it, or it is closed by now. Only on Linux: None elsewhere. Takes some milliseconds.
-    """
-    wanted = f":{port:04X}".encode(), f":{remote_port:04X}".encode()
-    with suppress(OSError):
-        for line in (PROC / "net" / "tcp").read_bytes().splitlines()[1:]:
-            _, local, remote, _, *_, inode, _ = line.split(None, 10)
-            if (local[-5:], remote[-5:]) == wanted:
-                return next((int(pid) for pid in filter(str.isdigit, os.listdir(PROC)) if inode in _inodes(pid)), None)  # noqa: PTH208
-    return None
-
-
 def _inodes(pid: str) -> Iterator[bytes]:
     """The inodes of the sockets of a process; none if it has ended, or belongs to another user."""
-    with suppress(OSError):
-        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+        for descriptor in descriptors:
             with suppress(OSError):
                 found = os.readlink(descriptor.path)  # noqa: PTH115
                 if found.startswith("socket:["):
@@ -136,10 +122,7 @@ class UnreadBytes:
     """
 
     def __init__(self) -> None:
-        if sys.platform != "linux":
-            raise OSError("only Linux tells which bytes are unread")
-        self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
-        self._netlink.settimeout(1.0)
+        self._netlink = _sock_diag()
 
     def close(self) -> None:
         """End asking."""
@@ -150,19 +133,43 @@ class UnreadBytes:
         return [each for each in asked if self._bytes(each)]
 
     def _bytes(self, one: Connection) -> int:
-        family = socket.AF_INET if len(one.address) == 4 else socket.AF_INET6
-        wanted = struct.pack(
-            "=BBBxI2s2s16s16sI8s", family, socket.IPPROTO_TCP, 0, _ALL_STATES, one.port.to_bytes(2, "big"),
-            one.remote_port.to_bytes(2, "big"), one.address, one.remote_address, 0, _NO_COOKIE,
-        )  # fmt: skip
-        header = struct.pack("=IHHII", 16 + len(wanted), _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0)
-        self._netlink.send(header + wanted)
-        answer = self._netlink.recv(1024)
-        kind = int.from_bytes(answer[4:6], sys.byteorder)
-        return int.from_bytes(answer[_UNREAD_AT : _UNREAD_AT + 4], sys.byteorder) if kind == _SOCK_DIAG_BY_FAMILY else 0
+        return _asked(self._netlink, one, _UNREAD_AT)
+
+
+def owner(one: Connection, among: Iterable[int]) -> int | None:
+    """Which of the processes `among` has this end of a connection open; None if none, or if it is closed by now.
+
+    Asks the kernel by netlink, as `UnreadBytes` does. Raises `OSError` on other systems than Linux.
+    """
+    with _sock_diag() as netlink:
+        inode = b"%d" % _asked(netlink, one, _INODE_AT)
+    return next((pid for pid in among if inode in _inodes(str(pid))), None)
+
+
+def _sock_diag() -> socket.socket:
+    if sys.platform != "linux":
+        raise OSError("only Linux tells about single connections")
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    netlink.settimeout(1.0)
+    return netlink
+
+
+def _asked(netlink: socket.socket, one: Connection, at: int) -> int:
+    """The 4 bytes `at` this place in what the kernel tells about a connection, as a number; 0 if it has none."""
+    family = socket.AF_INET if len(one.address) == 4 else socket.AF_INET6
+    wanted = struct.pack(
+        "=BBBxI2s2s16s16sI8s", family, socket.IPPROTO_TCP, 0, _ALL_STATES, one.port.to_bytes(2, "big"),
+        one.remote_port.to_bytes(2, "big"), one.address, one.remote_address, 0, _NO_COOKIE,
+    )  # fmt: skip
+    header = struct.pack("=IHHII", 16 + len(wanted), _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0)
+    netlink.send(header + wanted)
+    answer = netlink.recv(1024)
+    kind = int.from_bytes(answer[4:6], sys.byteorder)
+    return int.from_bytes(answer[at : at + 4], sys.byteorder) if kind == _SOCK_DIAG_BY_FAMILY else 0
 
 
 # From Linux's include/uapi/linux/sock_diag.h, netlink.h and inet_diag.h.
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _REQUEST = 4, 20, 1
 _ALL_STATES, _NO_COOKIE = 0xFFFFFFFF, b"\xff" * 8
 _UNREAD_AT = 16 + 4 + 48 + 4  # idiag_rqueue: after the header, four bytes, the connection, and the timer
+_INODE_AT = _UNREAD_AT + 12  # idiag_inode

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from practice import histories
 from practice.histories import Read, Wrote
-from practice.outages.history import ACKNOWLEDGED, Fault, Followed, History, Listed, Post, Walked
+from practice.outages.history import ACKNOWLEDGED, Asked, Fault, Followed, History, Listed, Post
 
 SERVER_ERROR = "500"
 # What is under way when a process is killed is unanswered, and so is what is sent until its connections are closed.
@@ -41,7 +41,7 @@ class Facts:
     @cached_property
     def stored(self) -> list[tuple[str, int, str]]:
         """What the database has in the end."""
-        return [tuple(each) for each in self.history.stored[-1].messages] if self.history.stored else []
+        return self.history.stored[-1].messages if self.history.stored else []
 
     @cached_property
     def stored_texts(self) -> frozenset[str]:
@@ -200,7 +200,7 @@ def _first_since(facts: Facts, numbers: list[int], listed: Listed) -> int:
 
 def cut(facts: Facts) -> Iterator[Finding]:
     """An answer that ended too early, or a request without one, although its service was not killed."""
-    for each in [*facts.history.post, *facts.history.listed, *facts.history.walked, *facts.history.followed]:
+    for each in facts.history.asked():
         if each.outcome in {"cut", "silent"} and not _was_killed(facts.history.fault, each.service, each.ended):
             what = "an answer was cut off" if each.outcome == "cut" else "a request got no answer"
             yield Finding("cut", each.ended, f"{what}: {each.who} at {each.service}, {_named(each)}")
@@ -208,7 +208,7 @@ def cut(facts: Facts) -> Iterator[Finding]:
 
 def errors(facts: Facts) -> Iterator[Finding]:
     """Answers with status 500."""
-    for each in [*facts.history.post, *facts.history.listed, *facts.history.walked, *facts.history.followed]:
+    for each in facts.history.asked():
         if each.outcome == SERVER_ERROR:
             yield Finding("500s", each.ended, f"{each.who} got a 500 from {each.service}, {_named(each)}")
 
@@ -258,5 +258,5 @@ def _when(facts: Facts, text: str) -> float:
     return facts.acknowledged[text].ended if text in facts.acknowledged else facts.end
 
 
-def _named(each: Post | Listed | Walked | Followed) -> str:
-    return f"{each.text!r}" if isinstance(each, Post) else f"a list ({type(each).__name__})"
+def _named(each: Asked) -> str:
+    return f"the post of {each.text!r}" if isinstance(each, Post) else f"a list ({type(each).__name__.lower()})"

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 FILE = "history.jsonl"
 ACKNOWLEDGED = "acknowledged"
@@ -102,6 +102,9 @@ class Stored:
 
     messages: list[tuple[str, int, str]]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", [(text, seq, at) for text, seq, at in self.messages])  # JSON has no tuples
+
 
 Record = Post | Listed | Walked | Followed | Fault | Noted | Stored
 KINDS: dict[str, type[Any]] = {each.__name__.lower(): each for each in Record.__args__}
@@ -119,11 +122,13 @@ class History:
     noted: list[Noted] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
 
-    NAMES: ClassVar[tuple[str, ...]] = tuple(KINDS)
-
     def add(self, record: Record) -> None:
         """Add one record."""
         getattr(self, type(record).__name__.lower()).append(record)
+
+    def asked(self) -> list[Asked]:
+        """All requests."""
+        return [*self.post, *self.listed, *self.walked, *self.followed]
 
     def acknowledged(self) -> dict[str, Post]:
         """The first acknowledgement of each message that has one, by its text."""

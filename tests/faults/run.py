@@ -26,7 +26,7 @@ from tests.faults.setting import Setting, setting
 PLAN = "run.json"
 EMBEDDED_FOLDER = "embedded"
 # What has not come back by itself after so many seconds needs a hand.
-HANDS_SECONDS = 30.0
+HANDS_SECONDS = 60.0
 POLL_SECONDS = 0.1
 PROBES = 4  # of each service, each on a connection of its own, so that probably each worker is asked
 SAMPLE = 5  # messages by chance, and as many that took longest, from whose times on lists are asked for after a fault

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 from pymongo import MongoClient
@@ -21,6 +21,7 @@ from practice.outages.history import Noted, Recorder, Stored
 from tests.faults.disks import small_disks
 from tests.faults.services import WORKERS, Service
 
+Result = TypeVar("Result")
 Database = PymongoDatabase[dict[str, Any]]
 
 DATABASE = "faults"
@@ -37,7 +38,7 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def run(self, work: "Coroutine[Any, Any, Any]") -> Any:
+    def run(self, work: "Coroutine[Any, Any, Result]") -> Result:
         """The result of a coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 

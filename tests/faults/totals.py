@@ -19,7 +19,7 @@ def table(histories: Sequence[History], findings: Sequence[Finding]) -> str:
     injected = sum(len(each.kind.split(" + ")) for history in histories for each in history.fault)
     lines += ["", f"{'faults':24}{injected:9,}"]
     lines.append(f"{'acknowledged writes':24}{sum(len(each.acknowledged()) for each in histories):9,}")
-    lines.append(f"{'requests':24}{sum(_requests(each) for each in histories):9,}")
+    lines.append(f"{'requests':24}{sum(len(each.asked()) for each in histories):9,}")
     counts = Counter(each.kind for each in findings)
     lines += [f"{kind:24}{counts[kind]:9,}" for kind in CHECKERS]
     lines.append(f"{'longest without writes':24}{max(map(longest_gap, histories), default=0):9.1f} s")
@@ -44,10 +44,6 @@ def _by_kind(histories: Sequence[History]) -> dict[str, list[tuple[History, Faul
         for each in history.fault:
             found.setdefault(each.kind, []).append((history, each))
     return found
-
-
-def _requests(history: History) -> int:
-    return len(history.post) + len(history.listed) + len(history.walked) + len(history.followed)
 
 
 def _at(moment: float, faults: Sequence[Fault]) -> str:
