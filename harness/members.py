@@ -83,13 +83,12 @@ class Member:
 
     @contextlib.contextmanager
     def failing(self, failpoint: str) -> Iterator[None]:
-        """Keep one of MongoDB's failpoints on while the block runs; nothing if the member dies meanwhile."""
-        self.command("configureFailPoint", failpoint, mode="alwaysOn")
+        """Keep one of MongoDB's failpoints on while the block runs, or until the member ends. Raises `MongodError`."""
+        self._set(failpoint, "alwaysOn")
         try:
             yield
         finally:
-            with contextlib.suppress(PyMongoError):
-                self.command("configureFailPoint", failpoint, mode="off")
+            self._set(failpoint, "off")
 
     def state(self) -> str:
         """`primary`, `secondary`, or `neither`, also if it does not answer."""
@@ -106,6 +105,18 @@ class Member:
             self._signal(signal.SIGCONT)
             processes.stop(self._program, 0)
 
+    def _set(self, failpoint: str, mode: str) -> None:
+        """Set a failpoint, again and again: a member that is busy answers late. One that does not run has none."""
+
+        def is_done() -> bool | None:
+            try:
+                self.command("configureFailPoint", failpoint, mode=mode)
+            except PyMongoError:
+                return None if self.is_running else True
+            return True
+
+        _wait(is_done, f"{self.name} did not set {failpoint}")
+
     def _signal(self, number: int) -> None:
         if self._program is not None and self._program.is_running:
             self._program.process.send_signal(number)
@@ -120,7 +131,10 @@ class ReplicaSet:
 
     def primary(self) -> Member:
         """The member that is primary, as soon as there is one. Raises `MongodError`."""
-        return _wait(lambda: next((each for each in self.members if each.state() == "primary"), None), "has no primary")
+        return _wait(
+            lambda: next((each for each in self.members if each.state() == "primary"), None),
+            "the replica set had no primary",
+        )
 
     def secondaries(self) -> list[Member]:
         """All members but the primary."""
@@ -135,7 +149,9 @@ class ReplicaSet:
         for each in self.members:
             each.start()
         wanted = ["primary", *["secondary"] * (len(self.members) - 1)]
-        _wait(lambda: sorted(each.state() for each in self.members) == wanted or None, "did not recover")
+        _wait(
+            lambda: sorted(each.state() for each in self.members) == wanted or None, "the replica set did not recover"
+        )
 
 
 @contextlib.contextmanager
@@ -160,6 +176,6 @@ def _wait(condition: Callable[[], Result | None], what: str) -> Result:
     deadline = time.monotonic() + HEALTHY_SECONDS
     while (found := condition()) is None:
         if time.monotonic() > deadline:
-            raise MongodError(f"the replica set {what} within {HEALTHY_SECONDS:g} s")
+            raise MongodError(f"{what} within {HEALTHY_SECONDS:g} s")
         time.sleep(POLL_SECONDS)
     return found

@@ -107,7 +107,7 @@ class Proxies:
 
     def know(self, pid: int, name: str) -> None:
         """Let `name` be the process `pid` from now on, and all that it starts."""
-        self._pids[name] = pid
+        self._pids = {**self._pids, name: pid}  # not changed in place: another thread goes through it
 
     def listen(self, to: str, port: int) -> int:
         """Start a proxy before `port`, at which the process called `to` listens; return the proxy's port."""

@@ -128,8 +128,8 @@ class Traffic:
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: list[str] = []  # times of messages that were acknowledged lately
 
-    def start(self, writers: int, readers: int, followers: int) -> None:
-        """Start so many of each, in the running event loop."""
+    async def start(self, writers: int, readers: int, followers: int) -> None:
+        """Start so many of each."""
         works = [
             (self._write, "writer", writers),
             (self._read, "reader", readers),

@@ -126,7 +126,11 @@ class History:
         """Add one record."""
         getattr(self, type(record).__name__.lower()).append(record)
 
-    def asked(self) -> list[Asked]:
+    def records(self) -> list[Record]:
+        """All records, by kind."""
+        return [*self.asked(), *self.fault, *self.noted, *self.stored]
+
+    def asked(self) -> list[Post | Listed | Walked | Followed]:
         """All requests."""
         return [*self.post, *self.listed, *self.walked, *self.followed]
 

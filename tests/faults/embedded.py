@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pymongo import MongoClient
 
 from harness import clock
+from practice.outages.background import Loop
 from practice.outages.callers import Caller, Traffic
-from practice.outages.history import Fault, Noted, Recorder, Stored
+from practice.outages.history import Fault, Noted, Recorder
+from practice.outages.stored import stored
 from tests.faults.services import Service
-from tests.faults.setting import Loop, rows_of, started
 
 NAME = "embedded service"
 WRITERS, READERS, FOLLOWERS = 4, 1, 1
@@ -47,7 +47,7 @@ class Embedded:
     def __init__(self, folder: Path, program: tuple[str, ...], seed: int, loop: Loop) -> None:
         self._folder, self._loop, self._seed = folder, loop, seed
         self.recorder = Recorder(folder)
-        settings = {"data_dir": folder / DATA, "until_stdin_closes": "on"}
+        settings = {"data_dir": folder / DATA, "database": DATABASE}
         self.service = Service(NAME, folder, program, lambda pid, name: None, **settings)
         self._rounds = 0
 
@@ -56,7 +56,7 @@ class Embedded:
         self.service.start()
         self._rounds += 1
         traffic = Traffic({NAME: self.service.url}, self.recorder, self._seed * 1000 + self._rounds, f"{self._rounds} ")
-        self._loop.run(started(traffic, WRITERS, READERS, FOLLOWERS))
+        self._loop.run(traffic.start(WRITERS, READERS, FOLLOWERS))
         try:
             self._loop.run(traffic.go_on(WRITES))
             began = clock.now()
@@ -81,8 +81,7 @@ class Embedded:
         self._loop.run(caller.walk())
         caller.close()
         state = json.loads((self._folder / DATA / "mongod.json").read_text())
-        with MongoClient[dict[str, Any]](state["uri"]) as client:
-            self.recorder.add(Stored(rows_of(client[DATABASE])))
+        self.recorder.add(stored(state["uri"], DATABASE))
         for text in self.service.new_tracebacks():
             self.recorder.add(Noted("traceback", clock.now(), text))
 

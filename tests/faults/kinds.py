@@ -33,7 +33,7 @@ def primary_killed(setting: Setting, dice: random.Random) -> Iterator[None]:
 @contextmanager
 def secondary_killed(setting: Setting, dice: random.Random) -> Iterator[None]:
     """A secondary's mongod is killed, and started again afterwards."""
-    for member in setting.secondaries(dice)[:1]:
+    for member in setting.secondaries()[:1]:
         member.kill()
     yield
 
@@ -82,7 +82,7 @@ def parted_from_a_service(setting: Setting, dice: random.Random) -> Iterator[Non
 def secondaries_behind(setting: Setting, dice: random.Random) -> Iterator[None]:
     """No secondary fetches what the primary has: nothing is committed."""
     with ExitStack() as stack:
-        for member in setting.secondaries(dice):
+        for member in setting.secondaries():
             stack.enter_context(member.failing("stopReplProducer"))
         yield
 
@@ -91,7 +91,7 @@ def secondaries_behind(setting: Setting, dice: random.Random) -> Iterator[None]:
 def secondary_behind(setting: Setting, dice: random.Random) -> Iterator[None]:
     """One secondary fetches what the primary has, and does not apply it."""
     with ExitStack() as stack:
-        for member in setting.secondaries(dice)[:1]:
+        for member in setting.secondaries()[:1]:
             stack.enter_context(member.failing("rsSyncApplyStop"))
         yield
 

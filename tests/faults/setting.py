@@ -1,53 +1,26 @@
 """What faults are injected into: a replica set, two services on it, and clients that talk to both."""
 
-import asyncio
 import random
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-import uvloop
-from pymongo import MongoClient
-from pymongo.database import Database as PymongoDatabase
+from typing import Any
 
 from harness import clock
 from harness.members import COUNT, Member, ReplicaSet, replica_set
 from harness.proxies import Proxies
 from loadtests import service
+from practice.outages import background
+from practice.outages.background import Loop
 from practice.outages.callers import Traffic
-from practice.outages.history import Noted, Recorder, Stored
+from practice.outages.history import Noted, Recorder
+from practice.outages.stored import stored
 from tests.faults.disks import small_disks
 from tests.faults.services import WORKERS, Service
-
-Result = TypeVar("Result")
-Database = PymongoDatabase[dict[str, Any]]
 
 DATABASE = "faults"
 NAMES = ("service a", "service b")
 WRITERS, READERS, FOLLOWERS = 24, 4, 3
-ORDER = [("seq", 1)]
-
-
-class Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, work: "Coroutine[Any, Any, Result]") -> Result:
-        """The result of a coroutine."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
-        self.run(_cancel_others())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Setting:
@@ -64,17 +37,16 @@ class Setting:
 
     def start_traffic(self) -> None:
         """Let all clients begin."""
-        self.loop.run(started(self.traffic, WRITERS, READERS, FOLLOWERS))
+        self.loop.run(self.traffic.start(WRITERS, READERS, FOLLOWERS))
 
     def primary(self, dice: random.Random) -> Member:
         """The primary; if another fault leaves none, any member that runs."""
         running = [each for each in self.members.members if each.is_running]
         return next((each for each in running if each.state() == "primary"), None) or dice.choice(running)
 
-    def secondaries(self, dice: random.Random) -> list[Member]:
-        """The members that run, but the primary."""
-        primary = self.primary(dice)
-        return [each for each in self.members.members if each.is_running and each is not primary]
+    def secondaries(self) -> list[Member]:
+        """The members that are secondaries, and say so."""
+        return [each for each in self.members.members if each.is_running and each.state() == "secondary"]
 
     def between_members(self, one: Member) -> list[tuple[str, str]]:
         """The pairs of `one` and each other member."""
@@ -91,8 +63,7 @@ class Setting:
 
     def record_stored(self) -> None:
         """Record what the database has in the end."""
-        with MongoClient[dict[str, Any]](self.members.uri) as client:
-            self.recorder.add(Stored(rows_of(client[DATABASE])))
+        self.recorder.add(stored(self.members.uri, DATABASE))
 
 
 @contextmanager
@@ -110,29 +81,4 @@ def setting(folder: Path, recorder: Recorder, seed: int, program: tuple[str, ...
             services.append(Service(name, folder, program, proxies.know, workers=WORKERS, **address))
             stack.callback(services[-1].close)
             services[-1].start()
-        loop = Loop()
-        stack.callback(loop.close)
-        yield Setting(proxies, members, services, recorder, loop, seed)
-
-
-def rows_of(database: Database) -> list[tuple[str, int, str]]:
-    """All messages in a database, as a history has them."""
-    found = database.messages.find({"void": None}, sort=ORDER)
-    return [(each["text"], each["seq"], _time(each["created_at"])) for each in found]
-
-
-def _time(at: Any) -> str:
-    """A time as the service writes it."""
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
-
-
-async def started(traffic: Traffic, writers: int, readers: int, followers: int) -> None:
-    """Let so many clients begin."""
-    traffic.start(writers, readers, followers)
-
-
-async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for each in others:
-        each.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+        yield Setting(proxies, members, services, recorder, stack.enter_context(background.loop()), seed)

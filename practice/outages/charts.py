@@ -1,0 +1,29 @@
+"""A chart of what clients saw: acknowledged writes over time, and what happened meanwhile."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from loadtests.charts import COLOURS, GREY, figure
+from practice.outages.history import ACKNOWLEDGED, History
+
+PART_SECONDS = 0.1
+
+
+def writes(history: History, marks: Mapping[str, float]) -> Figure:
+    """Acknowledged writes a second over time; `marks` names moments on the clock of the history."""
+    began = min(each.began for each in history.post)
+    times = np.array([each.ended - began for each in history.post if each.outcome == ACKNOWLEDGED])
+    counts, edges = np.histogram(times, np.arange(0.0, times.max() + PART_SECONDS, PART_SECONDS))
+    drawn, axes = figure()
+    axes.stairs(counts / PART_SECONDS, edges, fill=True, color=COLOURS[0])
+    top = float(counts.max()) / PART_SECONDS
+    for number, (name, moment) in enumerate(marks.items()):
+        axes.axvline(moment - began, color=GREY, linestyle="--", linewidth=1)
+        axes.annotate(
+            f" {name}", (moment - began, top * (1.2 - 0.1 * number)), color=GREY, va="top", annotation_clip=False
+        )
+    axes.set(xlabel="time (s)", ylabel="acknowledged writes\n(1/s)", xlim=(0, edges[-1]), ylim=(0, top * 1.25))
+    axes.set_title("Acknowledged writes while the primary is killed", loc="left")
+    return drawn
