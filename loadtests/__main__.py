@@ -1,5 +1,10 @@
 """The command `python -m loadtests`: load a server, and say what was measured."""
 
+from harness import interrupts
+
+if __name__ == "__main__":
+    interrupts.handle()  # before the imports, which take seconds
+
 import json
 from math import isfinite, isnan
 from pathlib import Path
@@ -7,7 +12,6 @@ from typing import Any
 
 import click
 
-from harness import interrupts
 from harness.mongod import MongodError
 from harness.options import HEADER
 from loadtests import bench as benchmark
@@ -378,5 +382,4 @@ def _known(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    interrupts.handle()
     command(prog_name="python -m loadtests")
