@@ -64,6 +64,11 @@ class Comparison:
             return None
         return paired_ratio(pairs[base].tolist(), pairs[other].tolist(), confidence)
 
+    def is_less(self, metric: str, variant: str | None = None) -> bool:
+        """Whether the whole interval of the ratio is below 1; not so if too few rounds can tell."""
+        ratio = self.ratio(metric, variant)
+        return ratio is not None and ratio.high < 1
+
     def differs(self, metric: str, variant: str | None = None) -> bool:
         """Whether the rounds show a difference in a metric, after correction for how many were looked at."""
         together = [metric] if metric == self.asked else [each for each in METRICS if each != self.asked]

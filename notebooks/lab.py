@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,23 +15,32 @@ from typing import Never
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from tqdm import tqdm
+from nbformat.v4 import new_markdown_cell
 
-from harness import mongod
-from harness.options import from_environment
+from harness import mongod, progress
+from harness.mongod import MongodError
+from harness.options import DATA_DIR, from_environment
+from harness.progress import Bar
 from loadtests import service
+from notebooks.effort import is_quick
+from notebooks.prevented import is_of_the_machine
 from notebooks.report import Executed
 
 NOTEBOOKS = Path(__file__).parent
-LAB = NOTEBOOKS.parent / ".lab"
+# Of the embedded MongoDB of `make jupyter`, and of all that is written here.
+LAB = Path(os.environ.get("LAB_DATA_DIR") or NOTEBOOKS.parent / DATA_DIR).absolute()
+COPIES = LAB / "notebooks"  # those of a learner, see `notebooks.copies`
 CELL_SECONDS = 600
-QUICK_CELL_SECONDS = 0.3
+QUICK_MARK = " (quick: a first look, not to be quoted)"
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+SHORT_CELL_SECONDS = 0.3
+QUICK_SHARE = 0.4  # of its time that a notebook takes when it measures little
 BAR = "{desc:40.40} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left"
 
 
-def notebooks() -> list[Path]:
-    """The notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+def notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
+    """The notebooks in `folder`, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
 
 
 @contextmanager
@@ -52,28 +63,75 @@ def stack(data_dir: Path) -> Iterator[dict[str, str]]:
             "LAB_DATA_DIR": str(data_dir),
             "LAB_DATABASE": database,
             "LAB_URL": server.url,
+            **_without_proxy(),
         }
+
+
+def _without_proxy() -> dict[str, str]:
+    """NO_PROXY, in both spellings, with this machine: all that the notebooks talk to is here."""
+    names = [*filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy")]), *THIS_MACHINE]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(names))
 
 
 def run(paths: list[Path]) -> list[Executed]:
     """Execute all notebooks at `paths`, even if some fail, and return them in order. Raises as `stack` does."""
-    LAB.mkdir(exist_ok=True)
-    executed = []
-    with tempfile.TemporaryDirectory(prefix="run-", dir=LAB) as data_dir, stack(Path(data_dir)) as environment:
-        loaded = {path: nbformat.read(path, as_version=4) for path in paths}
-        expected = sum(_seconds(cell) for notebook in loaded.values() for cell in notebook.cells)
-        with tqdm(total=expected, bar_format=BAR) as bar:
-            for path, notebook in loaded.items():
-                executed.append(_execute(path, notebook, environment, bar))
-    return executed
+    with _scratch() as data_dir, stack(data_dir) as environment:
+        return execute(paths, environment)
+
+
+def execute(paths: Sequence[Path], environment: dict[str, str]) -> list[Executed]:
+    """Execute the notebooks at `paths`, in order, on what `environment` names: see `stack`."""
+    expected = sum(_seconds(cell) for path in paths for cell in _read(path).cells)
+    with progress.bar("the notebooks", expected, bar_format=BAR, leave=True, disable=False) as bar:
+        return [_execute(path, environment, bar) for path in paths]
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    """The notebook at `path`, with a mark in its title if little is to be measured."""
+    notebook = nbformat.read(path, as_version=4)
+    title = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
+    if is_quick() and title is not None:
+        first, separator, rest = title.source.partition("\n")
+        title.source = f"{first}{QUICK_MARK}{separator}{rest}"
+    return notebook
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A new folder, deleted after the block; but kept if MongoDB has failed, because its log says why."""
+    LAB.mkdir(parents=True, exist_ok=True)
+    folder, keep = Path(tempfile.mkdtemp(prefix="run-", dir=LAB)), False
+    try:
+        yield folder
+    except MongodError:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _seconds(cell: nbformat.NotebookNode) -> float:
     """The expected duration of a cell, from its metadata, for the progress bar."""
-    return float(cell.metadata.get("seconds", QUICK_CELL_SECONDS)) if cell.cell_type == "code" else 0.0
+    seconds = float(cell.metadata.get("seconds", SHORT_CELL_SECONDS)) if cell.cell_type == "code" else 0.0
+    return seconds * (QUICK_SHARE if is_quick() else 1.0)
 
 
-def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str, str], bar: "tqdm[Never]") -> Executed:
+def _execute(path: Path, environment: dict[str, str], bar: "Bar[Never]") -> Executed:
+    """Execute a notebook; once more if it failed for what the machine prevented, which is said in it."""
+    begins_at = bar.n
+    executed = _execute_once(path, environment, bar)
+    if executed.failure is None or not is_of_the_machine(executed.failure):
+        return executed
+    bar.write(f"{path.stem}: {executed.failure}; running it once more", file=sys.stderr)
+    bar.n = begins_at
+    again = _execute_once(path, environment, bar)
+    again.notebook.cells.insert(1, new_markdown_cell(f"This notebook was run twice. At first: {executed.failure}."))
+    return again
+
+
+def _execute_once(path: Path, environment: dict[str, str], bar: "Bar[Never]") -> Executed:
+    notebook = _read(path)
     code_cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def cell_starts(cell: nbformat.NotebookNode, cell_index: int) -> None:
@@ -88,6 +146,7 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: dict[str,
         # The kernel's log would disturb the progress bar, and errors of cells are reported anyway.
         extra_arguments=["--log-level=CRITICAL"],
         timeout=CELL_SECONDS,
+        coalesce_streams=True,  # a bar that a program prints is one line
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=cell_starts,
         on_cell_executed=cell_ended,
