@@ -14,8 +14,8 @@ help: ## show this list
 
 setup: $(READY) ## build .venv from requirements.lock
 
-lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html
-	@$(BIN)/python -m notebooks run
+lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html; QUICK=1 measures little
+	@$(BIN)/python -m notebooks run $(if $(QUICK),--quick)
 
 test: $(READY) ## run the whole test suite; in CI as `coverage` does
 	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python $(TOGETHER) && $(BIN)/python $(ALONE))
@@ -30,8 +30,8 @@ coverage: $(READY) ## run the test suite, list the lines and branches that no te
 mutants: $(READY) ## change one thing at a time in some modules, and list the changes that no test notices
 	@$(BIN)/python -m tests.mutants
 
-jupyter: $(READY) ## open the notebooks in JupyterLab, on a running service
-	@$(BIN)/python -m notebooks jupyter
+jupyter: $(READY) ## open your copies of the notebooks in JupyterLab, on a running service
+	@$(if $(QUICK),LAB_QUICK=1 )$(BIN)/python -m notebooks jupyter
 
 serve: $(READY) ## run the service alone, on http://127.0.0.1:8000
 	@$(BIN)/python -m server

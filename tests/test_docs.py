@@ -19,8 +19,8 @@ import yaml
 from harness import servers
 from harness.servers import Server
 from migrations.database import Database
-from notebooks import lab
 from tests import commands, pages
+from tests.notebooks import committed
 from tests.pages import ROOT, Page
 
 EXTENDING = pages.DOCS["extending"]
@@ -123,10 +123,9 @@ def imports() -> set[tuple[str, str]]:
     """Which folder imports which, in its modules and notebooks."""
     found = set()
     sources = {path: path.read_text() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
-    for path in lab.notebooks():
-        cells = json.loads(path.read_text())["cells"]
-        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        sources[path] = "\n".join(code)
+    for path, text in committed.notebooks().items():
+        code = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        sources[ROOT / path] = "\n".join(code)
     for path, source in sources.items():
         folder = path.relative_to(ROOT).parts[0]
         for node in ast.walk(ast.parse(source)):

@@ -13,8 +13,8 @@ import sys
 import pytest
 
 from harness.servers import Server
-from notebooks import lab
 from server.settings import Settings
+from tests.notebooks import committed
 from tests.pages import README, ROOT
 
 URL = "http://127.0.0.1:8000"
@@ -67,7 +67,7 @@ def test_it_talks_to_the_port_the_server_listens_on() -> None:
 
 def test_it_lists_every_notebook() -> None:
     listed = [link for link in README.links if link.endswith(".ipynb")]
-    assert listed == [f"notebooks/{path.name}" for path in lab.notebooks()]
+    assert listed == list(committed.notebooks())
 
 
 def test_it_explains_every_folder() -> None:

@@ -1,15 +1,19 @@
 """The command `python -m notebooks`, with real notebooks."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from notebooks.__main__ import command
 from tests.commands import complaint, run
@@ -79,6 +83,80 @@ def test_who_is_stopped_stops_everything_it_has_started(
     assert person.returncode != 0
     assert "Traceback" not in said
     eventually(lambda: not marked(mark))
+
+
+def test_a_second_ctrl_c_breaks_no_clean_up(mark: str, data_dir: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "notebooks", "run", "03", "--report", tmp_path / "report.html"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"LAB_DATA_DIR": str(data_dir)},
+    ) as person:
+        try:
+            eventually(lambda: any("ipykernel_launcher" in words for words in marked(mark)), seconds=150)
+            os.killpg(person.pid, signal.SIGINT)
+            eventually(lambda: not any("ipykernel_launcher" in words for words in marked(mark)), seconds=60)
+            with suppress(ProcessLookupError):
+                os.killpg(person.pid, signal.SIGINT)
+            _, said = person.communicate(timeout=60)
+        finally:
+            person.kill()
+    assert person.returncode == 1
+    assert said.splitlines()[-1] == "Aborted!"
+    assert "Traceback" not in said
+    assert "run-" not in said  # nothing of a folder that is gone
+    assert list(data_dir.iterdir()) == []
+    eventually(lambda: not marked(mark))
+
+
+def test_the_log_that_an_error_names_is_kept(data_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "mongod"
+    broken.write_text("#!/bin/sh\n[ $1 = --version ] || exit 3\n")
+    broken.chmod(0o755)
+    environment = {"LAB_MONGOD": str(broken), "LAB_DATA_DIR": str(data_dir)}
+    command = [sys.executable, "-m", "notebooks", "run", "00", "--report", str(tmp_path / "report.html")]
+    ended = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=os.environ | environment, timeout=120
+    )
+    line = complaint(ended, 1)
+    assert "exit code 3" in line
+    (named,) = re.findall(r"in (\S+) does not start", line)
+    assert Path(named).is_dir()
+
+
+def test_the_proxies_of_the_environment_are_not_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, mongodb_uri: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # nobody listens there
+    ended = run("notebooks", "run", "01", "03", "--report", tmp_path / "report.html")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_what_was_measured_quickly_is_marked(monkeypatch: pytest.MonkeyPatch, mongodb_uri: str, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    path = tmp_path / "report.html"
+    ended = run("notebooks", "run", "00", "--quick", "--report", path)
+    assert ended.returncode == 0, ended.stderr
+    assert "measured quickly" in ended.stdout
+    assert "Start here (quick: a first look, not to be quoted)" in Page(path.read_text()).text
+
+
+def test_the_copies_of_a_learner_are_run_if_asked_for(
+    monkeypatch: pytest.MonkeyPatch, mongodb_uri: str, data_dir: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
+    monkeypatch.setenv("LAB_DATA_DIR", str(data_dir))
+    path = tmp_path / "report.html"
+    assert "jupyter" in complaint(run("notebooks", "run", "--mine", "--report", path), 2)
+    (data_dir / "notebooks").mkdir(parents=True)
+    mine = new_notebook(cells=[new_code_cell("from notebooks.headline import Headline\nprint('by', 'hand')")])
+    nbformat.write(mine, data_dir / "notebooks" / "00_start.ipynb")
+    ended = run("notebooks", "run", "00", "--mine", "--report", path)
+    assert ended.returncode == 0, ended.stderr
+    assert "by hand" in Page(path.read_text()).text
 
 
 @pytest.mark.parametrize("names", [["99"], ["reads"], ["00", "99"]])

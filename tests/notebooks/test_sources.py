@@ -1,19 +1,25 @@
-"""Rules for the notebooks' sources: short cells, no outputs, no definitions, and at least one assert."""
+"""Rules for the sources of the lab's own notebooks: short cells, no outputs, no definitions, and at least one assert.
+
+What is judged is what git has: a learner may do with the files as they like.
+"""
 
 import ast
+import json
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from notebooks import lab
+from tests.notebooks import committed
 
 MAX_LINES = 12
 
 
-@pytest.fixture(params=lab.notebooks(), ids=lambda path: path.stem)
+@pytest.fixture(params=committed.parsed().items(), ids=lambda named: named[0])
 def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
-    return nbformat.read(request.param, as_version=nbformat.NO_CONVERT)
+    return request.param[1]
 
 
 def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -26,8 +32,21 @@ def statements(notebook: nbformat.NotebookNode) -> list[ast.AST]:
 
 def test_they_are_found_in_the_order_of_their_numbers() -> None:
     names = [path.name for path in lab.notebooks()]
-    assert names == sorted(path.name for path in Path(lab.__file__).parent.glob("*.ipynb"))
+    assert names == sorted(names)
+    assert {Path(path).name for path in committed.notebooks()} <= set(names)
     assert names[0] == "00_start.ipynb"
+
+
+def test_what_a_learner_has_made_of_the_files_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "00_start.ipynb").write_text(original)
+    for words in (["init", "--quiet"], ["add", "notebooks"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / "notebooks" / "00_start.ipynb").write_text("mine")
+    (tmp_path / "notebooks" / "99_mine.ipynb").write_text(original)
+    monkeypatch.setattr(committed, "ROOT", tmp_path)
+    assert committed.notebooks() == {"notebooks/00_start.ipynb": original}
 
 
 def test_it_is_valid(notebook: nbformat.NotebookNode) -> None:
