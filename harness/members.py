@@ -30,12 +30,12 @@ Client = MongoClient[dict[str, Any]]
 
 
 class Member:
-    """One mongod, with its files in `folder`; reached by others at `address`, a proxy, and by us directly."""
+    """One mongod, with its files in `folder`; others reach it at `address`, by a proxy if there are `proxies`."""
 
-    def __init__(self, name: str, folder: Path, proxies: Proxies) -> None:
+    def __init__(self, name: str, folder: Path, proxies: Proxies | None) -> None:
         self.name, self.folder, self.files = name, folder, folder / "mongod"
         self.port = free_port()
-        self.address = f"{LOOPBACK}:{proxies.listen(name, self.port)}"
+        self.address = f"{LOOPBACK}:{proxies.listen(name, self.port) if proxies else self.port}"
         self._proxies = proxies
         self._program: Program | None = None
         self._client: Client = MongoClient(
@@ -60,7 +60,8 @@ class Member:
         self.files.mkdir(parents=True, exist_ok=True)
         command = throwaway.command_of(self.files, self.port, *throwaway.FAILPOINTS)
         self._program = processes.start(command, self.folder / "mongod.log")
-        self._proxies.know(self._program.pid, self.name)
+        if self._proxies:
+            self._proxies.know(self._program.pid, self.name)
         wait_for_port(self._program.process, self.port)
 
     def kill(self) -> None:
@@ -123,7 +124,7 @@ class Member:
 
 
 class ReplicaSet:
-    """The members of a running replica set. `uri` names them all, by the addresses of their proxies."""
+    """The members of a running replica set. `uri` names them all, by the addresses at which others reach them."""
 
     def __init__(self, members: list[Member]) -> None:
         self.members = members
@@ -155,8 +156,8 @@ class ReplicaSet:
 
 
 @contextlib.contextmanager
-def replica_set(folder: Path, proxies: Proxies, count: int = COUNT) -> Iterator[ReplicaSet]:
-    """A replica set of `count` members behind `proxies`, while the block runs. Raises `MongodError`."""
+def replica_set(folder: Path, proxies: Proxies | None = None, count: int = COUNT) -> Iterator[ReplicaSet]:
+    """A replica set of `count` members, each behind one of `proxies`, while the block runs. Raises `MongodError`."""
     with contextlib.ExitStack() as stack:
         members = []
         for number in range(1, count + 1):

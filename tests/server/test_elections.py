@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from harness.members import ReplicaSet, replica_set
-from harness.proxies import Proxies
 from server.messages import Position
 from server.store import Store
 from tests.server.writing import add
@@ -23,7 +22,7 @@ PATIENT = "&serverSelectionTimeoutMS=30000&timeoutMS=60000"
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
-    with Proxies() as proxies, replica_set(tmp_path_factory.mktemp("members"), proxies) as members:
+    with replica_set(tmp_path_factory.mktemp("members")) as members:
         yield members
 
 
