@@ -91,6 +91,16 @@ class Member:
         finally:
             self._set(failpoint, "off")
 
+    def become_primary(self) -> None:
+        """Ask for votes until it is primary. Raises `MongodError`."""
+
+        def is_elected() -> bool | None:
+            with contextlib.suppress(PyMongoError):  # it has no majority yet
+                self.command("replSetStepUp")
+            return True if self.state() == "primary" else None
+
+        _wait(is_elected, f"{self.name} did not become primary")
+
     def state(self) -> str:
         """`primary`, `secondary`, or `neither`, also if it does not answer."""
         try:

@@ -76,19 +76,53 @@ CURES = {
     40573: "use a replica set: the service needs one",
     DUPLICATE_KEY: "drop the unique index that is not the service's: see python -m migrations plan",
 }
+# The primary of those who cannot tell one from another: they have one server, or a mongos, which knows.
+ANY = object()
 PAUSES = (0.01, 0.04, 0.16)  # seconds before each repetition
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Bounded(Protocol):
-    """What has operations: `seconds` is the longest time that one of them takes, None for no bound."""
+class Operating(Protocol):
+    """What has operations.
+
+    `seconds` is the longest time that one of them takes, None for no bound. `primary` is the one whose answers are
+    known to include all that was acknowledged before it was elected, None if none is.
+    """
 
     seconds: float | None
+    primary: object
+
+    async def commit_nothing(self) -> None:
+        """Return when the primary has replicated something to a majority."""
 
 
-B = TypeVar("B", bound=Bounded)
+B = TypeVar("B", bound=Operating)
+
+
+def read(
+    method: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[B, P], Coroutine[Any, Any, T]]:
+    """Make a coroutine method that reads an operation which includes all that was acknowledged before it began.
+
+    A primary knows only what was replicated to a majority while it was a secondary, and that a little late. Until it
+    has replicated something itself, it may leave out what the last primary acknowledged: so nothing is read before.
+    """
+
+    @functools.wraps(method)
+    async def current(self: B, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with one_primary() as pin:
+            if self.primary is None:
+                await self.commit_nothing()
+                self.primary = pin.primary or ANY
+            result = await method(self, *args, **kwargs)
+            if pin.primary is not None and pin.primary != self.primary:
+                self.primary = None
+                raise PrimaryChanged("another primary was elected")
+            return result
+
+    return operation(current)
 
 
 def operation(
@@ -177,15 +211,16 @@ class PrimaryChanged(errors.AutoReconnect):
 
 
 @contextmanager
-def one_primary() -> Iterator[None]:
+def one_primary() -> Iterator[_Pin]:
     """Let all operations of the block run on one primary: those after an election raise `PrimaryChanged`.
 
     The client must have `same_primary` as its `server_selector`, and no `retryWrites`: a driver repeats a write on
     whichever primary there is then.
     """
-    token = _pin.set(_Pin())
+    pin = _Pin()
+    token = _pin.set(pin)
     try:
-        yield
+        yield pin
     finally:
         _pin.reset(token)
 

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from typing import NamedTuple
 
 from server import tasks
 from server.messages import MAX_LIMIT, Entry, Message, Messages, Page, Position, Reader
@@ -24,35 +25,44 @@ WARM_UP_SECONDS = 2.0
 RESTART_SECONDS = 0.5
 
 
+class _SharedQuery(NamedTuple):
+    """A query that runs, what it spends its time on, and when it began."""
+
+    task: asyncio.Task[Page]
+    phases: Phases
+    began: float
+
+
 class SharedQueries:
     """Coalesces concurrent reads of the same page into one query (request coalescing, "single flight").
 
     A query that began before a write of this process may miss that write, so later reads do not join it: `writes`
-    counts the writes, and a query is shared only among reads that began at the same count.
+    counts the writes, and a query is shared only among reads that began at the same count. What others have written
+    since it began it may miss too: nobody joins a query that has been running for FRESH_SECONDS.
     """
 
     def __init__(self, reader: Reader, clock: Callable[[], float]) -> None:
         self._reader = reader
         self._clock = clock
-        self._running: dict[tuple[int, int], tuple[asyncio.Task[tuple[Page, float]], Phases]] = {}
+        self._running: dict[tuple[int, int], _SharedQuery] = {}
         self.writes = 0
 
     async def recent(self, limit: int) -> tuple[Page, float]:
         """The `limit` newest messages, and the time (by the clock) at which the query for them began."""
-        key = (limit, self.writes)
-        if key not in self._running:
+        key, now = (limit, self.writes), self._clock()
+        query = self._running.get(key)
+        if query is None or query.task.done() or now - query.began >= FRESH_SECONDS:
             context, phases = apart()
-            query = asyncio.create_task(self._query(limit), context=context)
-            query.add_done_callback(lambda _: self._running.pop(key))
-            self._running[key] = query, phases
-        query, phases = self._running[key]
-        with waiting_for(phases):
+            task = asyncio.create_task(self._reader.recent(limit, 0), context=context)
+            query = self._running[key] = _SharedQuery(task, phases, now)
+            task.add_done_callback(lambda _: self._forget(key, query))
+        with waiting_for(query.phases):
             # A reader that is cancelled must not cancel the query for the others.
-            return await asyncio.shield(query)
+            return await asyncio.shield(query.task), query.began
 
-    async def _query(self, limit: int) -> tuple[Page, float]:
-        began = self._clock()
-        return await self._reader.recent(limit, 0), began
+    def _forget(self, key: tuple[int, int], query: "_SharedQuery") -> None:
+        if self._running.get(key) is query:
+            del self._running[key]
 
 
 class TtlCache:

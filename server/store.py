@@ -29,6 +29,7 @@ from server.mongodb import (
     one_primary,
     operation,
     passes,
+    read,
     same_primary,
     translated,
     unavailable,
@@ -52,6 +53,8 @@ DURABLE = WriteConcern(w="majority", j=True)
 IN_MEMORY = WriteConcern(w=1)
 # A write that a majority has acknowledged cannot be rolled back, so a number that was read keeps its message.
 MAJORITY = ReadConcern("majority")
+# Before MongoDB answers such a read, of one document, it replicates a line of its log that says nothing.
+LINEARIZABLE = ReadConcern("linearizable")
 # What somebody else has written may be no text or no time for Python; one such value must not end a whole query.
 LENIENT: CodecOptions[Document] = CodecOptions(
     tz_aware=True,
@@ -145,6 +148,7 @@ class Store:
             raise StoreUnavailable(f"the URI cannot be used: {first_line(error)}") from error
         self._watching_client = AsyncMongoClient(mongodb_uri, **(options | WATCHING))
         self.seconds: float | None = self._client.options.timeout or None  # that an operation may take
+        self.primary: object = None
         self.passed_over: set[str] = set()  # the ids of documents that are no messages, so far
         # Distinguishes this process's writes from those of others.
         self._worker = secrets.token_hex(4)
@@ -183,35 +187,35 @@ class Store:
                 await self._make_void([documents[index]["seq"] for index in failed])
                 outcomes |= await self._outcomes_of_failed(documents, failed)
 
-    @operation
+    @read
     async def get(self, id: str) -> Message | None:
         document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
         entry = None if document is None else self._entry(document)
         return entry if isinstance(entry, Message) else None
 
-    @operation
+    @read
     async def stored_under(self, dedupe: str) -> str | None:
         document = await self._messages.find_one({"dedupe": dedupe}, {"_id": True})
         return None if document is None else str(document["_id"])
 
-    @operation
+    @read
     async def before(self, position: Position, limit: int) -> list[Entry]:
         older = await self._older_than(position)
         documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
         return [self._entry(document) for document in documents]
 
-    @operation
+    @read
     async def after(self, seq: int, limit: int) -> list[Entry]:
         cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
         return [self._entry(document) for document in await cursor.to_list(limit)]
 
-    @operation
+    @read
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         cursor = self._messages.find({"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit)
         numbers = [_number(document["seq"]) for document in await cursor.to_list(limit)]
         return [number for number in numbers if number is not None]
 
-    @operation
+    @read
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:
         found: list[Message] = []
         while (wanted := limit - len(found)) > 0:
@@ -224,7 +228,7 @@ class Store:
             after = documents[-1]["seq"]
         return found
 
-    @operation
+    @read
     async def first_since(self, since: datetime) -> int | None:
         by_time = [("created_at", 1), ("seq", 1)]
         numbered = {"created_at": {"$gte": since}, "seq": {"$type": "number"}}
@@ -243,7 +247,7 @@ class Store:
             if not _is_duplicate("seq", error):  # an entry with this number has been stored meanwhile
                 raise _exception(error)
 
-    @operation
+    @read
     async def known_complete(self) -> int:
         counter = await self._counters.find_one(COUNTER)
         return int(counter.get("complete") or 0) if counter else 0
@@ -277,6 +281,10 @@ class Store:
     @operation
     async def ping(self) -> None:
         await self._client.admin.command("ping")
+
+    async def commit_nothing(self) -> None:
+        """Return when the primary has replicated something to a majority. For `read`."""
+        await self._counters.with_options(read_concern=LINEARIZABLE).find_one(COUNTER, {"_id": True})
 
     async def close(self) -> None:
         """Close all connections."""

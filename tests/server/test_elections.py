@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from harness.members import ReplicaSet, replica_set
-from server.messages import Position
+from server.messages import Position, StoreUnavailable
 from server.store import Store
 from tests.server.writing import add
 
@@ -97,3 +97,21 @@ async def test_a_primary_that_is_elected_again_is_another_primary(members: Repli
     finally:
         for each in secondaries:
             each.command("replSetFreeze", 0)
+
+
+async def test_a_new_primary_is_not_read_before_it_has_committed_something(
+    members: ReplicaSet, stores: list[Store]
+) -> None:
+    store = stores[0]
+    acknowledged, _ = await add(store, "acknowledged")
+    await store.before(Position(), 10)
+    primary, (elected, behind) = members.primary(), members.secondaries()
+    with behind.failing("stopReplProducer"):
+        await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(elected.become_primary)
+        store.seconds = 3.0
+        with pytest.raises(StoreUnavailable):
+            await store.before(Position(), 10)
+    store.seconds = None
+    await asyncio.to_thread(members.wait_until_healthy)
+    assert acknowledged in await store.before(Position(), 10)

@@ -166,6 +166,34 @@ async def test_who_has_met_more_than_the_shared_query_gets_a_query_of_its_own(cl
     assert cache.cached(1) is None
 
 
+async def test_nobody_joins_a_query_that_is_older_than_what_is_served_may_be(clock: Clock) -> None:
+    class Hangs(Memory):
+        """The first query looks at once, and is answered late."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.may = asyncio.Event()
+
+        async def before(self, position: Position, limit: int) -> list[Entry]:
+            found = await super().before(position, limit)
+            if not self.entries:
+                await self.may.wait()
+            return found
+
+    memory = Hangs()
+    cache = TtlCache(Timeline(memory, clock), clock=clock)
+    early = asyncio.create_task(cache.recent(1))
+    await turns(10)
+    memory.store(message(1))
+    clock.time = 0.9
+    joins = asyncio.create_task(cache.recent(1))
+    await turns(3)
+    clock.time = 1.0
+    assert shown(await cache.recent(1)) == [1]
+    memory.may.set()
+    assert [shown(await early), shown(await joins)] == [[], []]
+
+
 async def test_a_write_empties_the_cache_and_what_was_asked_before_it_is_not_kept(memory: Memory, clock: Clock) -> None:
     timeline = Timeline(memory, clock)
     cache = TtlCache(timeline, clock=clock)
