@@ -15,9 +15,9 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -164,10 +164,12 @@ class Void:
     """What stands among the messages and is none: a number that none will ever have, or a document that is odd.
 
     A number has no message if its writer died or stored nothing. `id` is the document's, where it has no number.
+    `place` is what an odd document has in place of a whole number, such as 2.5: the store orders it by that.
     """
 
     seq: int | None
     id: str = ""
+    place: Any = None
 
 
 Entry = Message | Void
@@ -177,12 +179,19 @@ Entry = Message | Void
 class Position:
     """Where a page begins: below the number `before`, or below the unnumbered message `before_id`.
 
-    `floor` is the lowest number to include, or None for no bound.
+    `floor` is the lowest number to include, or None for no bound. With one, only those unnumbered messages are
+    included that were created at or after `since`. While old messages are being numbered, the `floor` of a time falls:
+    so the next page has the time, and its floor is found anew. `before` is an entry's `place` if that has no number.
     """
 
-    before: int | None = None
+    before: Any = None
     before_id: str | None = None
     floor: int | None = None
+    since: datetime | None = None
+
+    def at(self, place: Any) -> "Position":
+        """The same bounds, below the number or place of an entry."""
+        return replace(self, before=place, before_id=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +234,8 @@ class Messages(Protocol):
     async def before(self, position: Position, limit: int) -> list[Entry]:
         """The `limit` entries below `position`, highest number first, the unnumbered ones last."""
 
-    async def after(self, seq: int, limit: int) -> list[Entry]:
-        """The `limit` entries above `seq`, lowest number first."""
+    async def after(self, seq: Any, limit: int) -> list[Entry]:
+        """The `limit` entries above `seq`, a number or the `place` of an entry, lowest number first."""
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         """The sequence numbers of the `limit` entries above `seq`, lowest first."""
@@ -235,7 +244,10 @@ class Messages(Protocol):
         """The `limit` first replies to a message that are numbered above `after`, and not above `up_to`."""
 
     async def first_since(self, since: datetime) -> int | None:
-        """The lowest number of a message created at or after `since`, or None."""
+        """The lowest number of a message created at or after `since`, or None.
+
+        While older messages of that time are being numbered it is lower, by more than are numbered in a moment.
+        """
 
     async def make_void(self, numbers: Sequence[int]) -> None:
         """Mark those of `numbers` that have no entry yet as void, so that no message can take them any more."""
@@ -353,6 +365,8 @@ class MessageService:
 
     async def older(self, position: Position, limit: int = DEFAULT_LIMIT, seen: int = 0) -> Page:
         """The `limit` messages below a page's `next`, newest first."""
+        if position.since is not None:
+            return await self.since(position.since, limit, seen, position)
         if self._paged.complete < seen:
             await self._paged.catch_up(seen)
         return await self._paged.page(position, limit)
@@ -363,12 +377,15 @@ class MessageService:
         """The `limit` newest messages created at or after `since`, newest first; or those `below` a page's `next`."""
         await self._paged.catch_up(seen)
         complete = self._paged.complete  # read before the floor is: what is stored meanwhile may lie below that
-        floor = await self._paged.floor(since)
         below = below or Position()
-        if floor is None or below.before_id is not None:
-            return Page([], None, complete)
-        highest_floor = floor if below.floor is None else max(floor, below.floor)
-        return await self._paged.page(Position(below.before, None, highest_floor), limit, complete)
+        since = max(since, below.since or since)
+        since = since.replace(microsecond=since.microsecond // 1000 * 1000)  # as precise as stored times are
+        floor = await self._paged.floor(since)
+        if floor is None:
+            floor = complete + 1  # then there are unnumbered messages at most
+        if below.floor is not None and below.since is None:
+            floor = max(floor, below.floor)
+        return await self._paged.page(replace(below, floor=floor, since=since), limit, complete)
 
     async def after(
         self,

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, get_args
 
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReturnDocument, errors, monitoring
@@ -21,7 +22,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from server import tasks
+from server import filters, tasks
 from server.messages import Entry, KeyReused, Message, Outcome, Position, Source, StoreUnavailable, Void, Write, masked
 from server.mongodb import (
     DUPLICATE_KEY,
@@ -37,6 +38,7 @@ from server.mongodb import (
 from server.phases import IN_USE, POOL, Phases, current
 
 Document = dict[str, Any]
+Query = dict[str, Any]  # the arguments of `find`
 WriteError = dict[str, Any]  # a member of `writeErrors` in a response of MongoDB
 
 # Timeouts, so that a stalled database results in a 503 instead of a hanging request. Options in the URI override these.
@@ -63,9 +65,11 @@ LENIENT: CodecOptions[Document] = CodecOptions(
     unicode_decode_error_handler="replace",
 )
 
-EPOCH = datetime.fromtimestamp(0, UTC)
-# Unnumbered documents have no `seq`; a missing field sorts below every number.
-NEWEST_FIRST = [("seq", -1), ("created_at", -1), ("_id", -1)]
+NO_SUCH_INDEX = 2  # BadValue: what a `hint` names does not exist
+TIME = {"seq": True, "created_at": True}
+NEAREST = 10  # so many messages after a time are looked at for one that has a number
+LOWEST = -(2**53)
+MEANWHILE = 10_000  # migration 0005 gives less numbers than that between two queries
 COUNTER = {"_id": "messages"}
 
 
@@ -200,19 +204,23 @@ class Store:
 
     @read
     async def before(self, position: Position, limit: int) -> list[Entry]:
-        older = await self._older_than(position)
-        documents = await self._messages.find(older, sort=NEWEST_FIRST, limit=limit).to_list(limit)
+        position, created_at = await self._now(position)
+        numbered, unnumbered = filters.numbered(position), filters.unnumbered(position, created_at)
+        in_order = _query(numbered + unnumbered, filters.NEWEST_FIRST, limit)
+        by_time = _query(unnumbered, filters.BY_TIME, limit)
+        documents = await self._find("timeline", in_order, in_order if numbered else by_time, by_time)
         return [self._entry(document) for document in documents]
 
     @read
-    async def after(self, seq: int, limit: int) -> list[Entry]:
+    async def after(self, seq: Any, limit: int) -> list[Entry]:
         cursor = self._messages.find({"seq": {"$gt": seq}}, sort=[("seq", 1)], limit=limit)
         return [self._entry(document) for document in await cursor.to_list(limit)]
 
     @read
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        cursor = self._messages.find({"seq": {"$gt": seq}}, {"_id": False, "seq": True}, sort=[("seq", 1)], limit=limit)
-        numbers = [_number(document["seq"]) for document in await cursor.to_list(limit)]
+        query = _query([{"seq": {"$gt": seq}}], [("seq", 1)], limit, {"_id": False, "seq": True})
+        documents = await self._find("number", query, query)
+        numbers = [_number(document["seq"]) for document in documents]
         return [number for number in numbers if number is not None]
 
     @read
@@ -230,12 +238,16 @@ class Store:
 
     @read
     async def first_since(self, since: datetime) -> int | None:
-        by_time = [("created_at", 1), ("seq", 1)]
-        numbered = {"created_at": {"$gte": since}, "seq": {"$type": "number"}}
-        async for document in self._messages.find(numbered, sort=by_time, batch_size=2):
-            if isinstance(self._entry(document), Message):
-                return _number(document["seq"])
-        return None
+        if since <= filters.EPOCH:
+            return LOWEST  # this is the time of messages that have none
+        then, by_time = {"created_at": {"$gte": since}}, [("created_at", 1), ("seq", 1)]
+        numbered = _query([then | {"seq": {"$type": "number"}}], by_time, NEAREST)
+        nearest = await self._find("since", _query([then], by_time, NEAREST), numbered)
+        for document in nearest:
+            entry = self._entry(document)
+            if isinstance(entry, Message) and entry.seq is not None:
+                return entry.seq - (MEANWHILE if nearest[0].get("seq") is None else 0)
+        return await self._bisected(since) if len(nearest) == NEAREST else None
 
     @operation
     async def make_void(self, numbers: Sequence[int]) -> None:
@@ -275,7 +287,8 @@ class Store:
 
     @operation
     async def data_version(self) -> int:
-        last = await self._database.migrations.find_one({}, {"_id": True}, sort=[("_id", -1)])
+        of_ours = {"_id": {"$regex": "^[0-9]{4}_"}}  # another tool may use this collection too
+        last = await self._database.migrations.find_one(of_ours, {"_id": True}, sort=[("_id", -1)])
         return int(last["_id"].split("_")[0]) if last else 0
 
     @operation
@@ -371,19 +384,59 @@ class Store:
             raise errors.AutoReconnect("a message that is stored cannot be read yet")
         return {document[field]: document for document in found}
 
-    async def _older_than(self, position: Position) -> Document:
-        """The filter for documents below `position` in the order NEWEST_FIRST."""
-        if position.before_id is not None:
-            id = _id_of(position.before_id)
-            document = await self._messages.find_one({"_id": id}, {"created_at": True}) or {}
-            return _unnumbered_older_than(document.get("created_at"), id)
-        numbered: Document = {}
-        if position.before is not None:
-            numbered["$lt"] = position.before
-        if position.floor is not None:
-            return {"seq": numbered | {"$gte": position.floor}}
-        # Of numbers and of those without; a number that is a string would be above all others.
-        return {"$or": [{"seq": numbered or {"$lte": math.inf}}, {"seq": None}]}
+    async def _find(
+        self, index: str, query: Query | None, if_numbered: Query | None, if_not: Query | None = None
+    ) -> list[Document]:
+        """What `query` finds by an index of migration 0005.
+
+        Without that index it is one of the others: `if_numbered` looks at all messages if any number was given out.
+        """
+        try:
+            return await self._found({**query, "hint": index} if query else None)
+        except errors.OperationFailure as error:
+            if error.code != NO_SUCH_INDEX:
+                raise
+        counter = await self._counters.find_one(COUNTER)
+        return await self._found(if_not if counter is None else if_numbered)
+
+    async def _found(self, query: Query | None) -> list[Document]:
+        return await self._messages.find(**query).to_list(query["limit"]) if query else []
+
+    async def _bisected(self, since: datetime) -> int | None:
+        """The lowest number of a message created at or after `since`, however many without a number are of that time.
+
+        Bisection needs what is true of numbered messages only: times never fall as numbers grow.
+        """
+        numbered, by_number = {"seq": {"$gte": -math.inf, "$lt": math.inf}}, {"projection": TIME, "hint": "number"}
+        lowest, highest = [await self._messages.find_one(numbered, sort=[("seq", way)], **by_number) for way in (1, -1)]
+        if lowest is None or highest is None:
+            return -MEANWHILE
+
+        async def is_reached(number: int) -> bool:
+            from_there = {"seq": {"$gte": number, "$lt": math.inf}, "void": None}
+            document = await self._messages.find_one(from_there, sort=[("seq", 1)], **by_number)
+            return document is None or _is_since(document.get("created_at"), since)
+
+        low: int = math.floor(_plain(lowest["seq"]))
+        high: int = math.floor(_plain(highest["seq"])) + 1
+        if await is_reached(low):
+            return low - MEANWHILE
+        while low + 1 < high:
+            middle = (low + high) // 2
+            if await is_reached(middle):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    async def _now(self, position: Position) -> tuple[Position, Any]:
+        """`position`, by its number if its message has been given one meanwhile; and the time of that message."""
+        if position.before_id is None:
+            return position, None
+        id = filters.id_of(position.before_id)
+        document = await self._messages.find_one({"_id": id}, TIME) or {}
+        number = _number(document.get("seq"))
+        return (position, document.get("created_at")) if number is None else (position.at(number), None)
 
     def _entry(self, document: Document) -> Entry:
         """The message or void number in a document. A document that is neither is passed over, and named once."""
@@ -394,7 +447,8 @@ class Store:
                 raise _NoMessage("it is void, and has no number")
         except _NoMessage as why:
             self._pass_over(str(document["_id"]), why)
-        return Void(_number(document.get("seq")), str(document["_id"]))
+        seq = document.get("seq")
+        return Void(_number(seq), str(document["_id"]), seq)
 
     def _pass_over(self, id: str, why: _NoMessage) -> None:
         if id not in self.passed_over and len(self.passed_over) < MAX_NAMED:
@@ -442,7 +496,7 @@ def _message(document: Document) -> Message:
         id=str(document["_id"]),
         text=text,
         author=author,
-        created_at=created_at or _time_of_id(document["_id"]),
+        created_at=created_at or filters.time_of_id(document["_id"]),
         reply_to=None if reply_to is None else str(reply_to),
         source=source,
         seq=_number(seq),
@@ -451,22 +505,23 @@ def _message(document: Document) -> Message:
 
 def _number(value: Any) -> int | None:
     """A sequence number, also one that a JavaScript shell has written; None if it is none."""
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value % 1 == 0
-    return int(value) if whole else None
+    value = _plain(value)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return int(value) if is_number and math.isfinite(value) and value % 1 == 0 else None
 
 
-def _id_of(text: str) -> Any:
-    return ObjectId(text) if ObjectId.is_valid(text) else text
+def _plain(value: Any) -> Any:
+    return value.to_decimal() if isinstance(value, Decimal128) else value
 
 
-def _unnumbered_older_than(created_at: datetime | None, id: ObjectId) -> Document:
-    """The filter for unnumbered documents that follow this one in the order NEWEST_FIRST."""
-    if created_at is None:
-        return {"seq": None, "created_at": None, "_id": {"$lt": id}}
-    same_time = {"created_at": created_at, "_id": {"$lt": id}}
-    return {"seq": None, "$or": [{"created_at": {"$lt": created_at}}, same_time, {"created_at": None}]}
+def _is_since(created_at: Any, since: datetime) -> bool:
+    """Whether a time is `since` or later. Messages without one are older than all others."""
+    return isinstance(created_at, datetime) and created_at >= since
 
 
-def _time_of_id(id: Any) -> datetime:
-    """The time in an ObjectId; EPOCH for ids of other types, which contain no time."""
-    return id.generation_time if isinstance(id, ObjectId) else EPOCH
+def _query(
+    alternatives: list[Document], sort: list[tuple[str, int]], limit: int, projection: Document | None = None
+) -> Query | None:
+    """The arguments of `find` for documents that match any of the alternatives; None without any."""
+    found: Query = {"filter": {"$or": alternatives}, "projection": projection, "sort": sort, "limit": limit}
+    return found if alternatives else None

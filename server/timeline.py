@@ -15,9 +15,11 @@ costs slow writers a retry, a long one makes readers wait behind a dead writer.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from server.messages import Entry, Message, Messages, Page, Position
+from server.messages import Entry, Message, Messages, Page, Position, Void
 
 GAP_SECONDS = 0.5
 POLL_SECONDS = 0.01
@@ -65,7 +67,10 @@ class Timeline:
         entries = await self._messages.before(Position(), limit + 1)
         numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
         # Usually the page reaches down to `complete`, and so shows which numbers are missing.
-        reaches = len(entries) <= limit or not numbers or numbers[0] <= complete + 1
+        lowest = numbers[0] if numbers else None
+        reaches = (
+            len(entries) <= limit or _place(entries[-1]) is None or (lowest is not None and lowest <= complete + 1)
+        )
         if reaches:
             complete = _extended(complete, numbers)
             self.complete = max(self.complete, complete)
@@ -79,7 +84,7 @@ class Timeline:
         complete = self.complete if complete is None else complete
         if position.before_id is None:
             before = complete + 1 if position.before is None else min(position.before, complete + 1)
-            position = Position(before, None, position.floor)
+            position = replace(position, before=before)
         entries = await self._messages.before(position, limit + 1)
         return await self._page(entries, position, limit, complete)
 
@@ -93,14 +98,18 @@ class Timeline:
         The next call continues after the page's `up_to`.
         """
         last = self.complete if ceiling is None else min(self.complete, ceiling - 1)
+        if seq >= last:
+            return Page([], None, seq)
         messages: list[Message] = []
+        place: Any = seq
         up_to = seq
-        while up_to < last and len(messages) < limit:
-            wanted = limit - len(messages)
-            entries = await self._messages.after(up_to, wanted)
+        while (wanted := limit - len(messages)) > 0:
+            entries = await self._messages.after(place, wanted)
             numbers = [entry.seq for entry in entries if entry.seq is not None]
             messages += _only_messages(entry for entry in entries if entry.seq is not None and entry.seq <= last)
-            up_to = numbers[-1] if len(entries) == wanted and numbers and numbers[-1] < last else last
+            if len(entries) < wanted or (numbers and numbers[-1] >= last):
+                return Page(messages, None, last)
+            place, up_to = _place(entries[-1]), numbers[-1] if numbers else up_to
         return Page(messages, None, up_to)
 
     async def replies(self, id: str, after: int, limit: int) -> Page:
@@ -137,13 +146,14 @@ class Timeline:
         asked = limit + 1
         messages: list[Message] = []
         while True:
-            messages += _only_messages(entry for entry in entries if entry.seq is None or entry.seq <= complete)
+            shown = _only_messages(entry for entry in entries if entry.seq is None or entry.seq <= complete)
+            messages += [each for each in shown if position.since is None or each.created_at >= position.since]
             if len(messages) > limit or len(entries) < asked:
                 break
-            position = _below(entries[-1], position.floor)
+            position = _below(entries[-1], position)
             asked = limit + 1 - len(messages)
             entries = await self._messages.before(position, asked)
-        more = _below(messages[limit - 1], position.floor) if len(messages) > limit else None
+        more = _below(messages[limit - 1], position) if len(messages) > limit else None
         return Page(messages[:limit], more, complete)
 
     def _overdue(self, numbers: list[int]) -> bool:
@@ -168,7 +178,12 @@ def _only_messages(entries: Iterable[Entry]) -> list[Message]:
     return [entry for entry in entries if isinstance(entry, Message)]
 
 
-def _below(entry: Entry, floor: int | None) -> Position:
-    if entry.seq is None:
-        return Position(before_id=entry.id)
-    return Position(before=entry.seq, floor=floor)
+def _place(entry: Entry) -> Any:
+    """The number by which the store orders an entry, which is no whole one for some odd documents; or None."""
+    return entry.place if isinstance(entry, Void) and entry.seq is None else entry.seq
+
+
+def _below(entry: Entry, position: Position) -> Position:
+    """The position below an entry, with the bounds of `position`."""
+    place = _place(entry)
+    return replace(position, before=None, before_id=entry.id) if place is None else position.at(place)

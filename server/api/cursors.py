@@ -1,14 +1,18 @@
 """Encode positions in a list as opaque cursors, and decode them.
 
 A cursor contains its position twice, so that a truncated or edited cursor is detected, and so that a regular expression
-in the schema describes exactly which cursors are accepted.
+in the schema describes exactly which cursors are accepted. In a list since a time, `s` and that time follow, in
+milliseconds since 1970. Older cursors of such lists have the lowest number behind a point; they are still read.
 """
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from server.messages import Position
 
-OLDER_PATTERN = r"^(-?[0-9]{1,15}(?:\.-?[0-9]{1,15})?|u[0-9a-f]{24})~\1$"
+EPOCH = datetime.fromtimestamp(0, UTC)
+MILLISECOND = timedelta(milliseconds=1)
+OLDER_PATTERN = r"^(-?[0-9]{1,15}(?:[.s]-?[0-9]{1,15})?|u[0-9a-f]{24}(?:s-?[0-9]{1,15})?)~\1$"
 NEWER_PATTERN = r"^([0-9]{1,15})~\1$"
 
 _OLDER = re.compile(OLDER_PATTERN)
@@ -21,6 +25,8 @@ def older(position: Position | None) -> str | None:
     if position is None:
         return None
     place = f"u{position.before_id}" if position.before_id is not None else f"{position.before}"
+    if position.since is not None:
+        return _twice(f"{place}s{(position.since - EPOCH) // MILLISECOND}")
     return _twice(place if position.floor is None else f"{place}.{position.floor}")
 
 
@@ -34,11 +40,12 @@ def read_older(text: str) -> Position:
     match = _OLDER.fullmatch(text)
     if match is None:
         raise ValueError(BROKEN)
-    place = match[1]
+    place, _, milliseconds = match[1].partition("s")
+    since = _time(int(milliseconds)) if milliseconds else None
     if place.startswith("u"):
-        return Position(before_id=place[1:])
+        return Position(before_id=place[1:], since=since)
     before, _, floor = place.partition(".")
-    return Position(before=int(before), floor=int(floor) if floor else None)
+    return Position(before=int(before), floor=int(floor) if floor else None, since=since)
 
 
 def read_newer(text: str) -> int:
@@ -47,6 +54,14 @@ def read_newer(text: str) -> int:
     if match is None:
         raise ValueError(BROKEN)
     return int(match[1])
+
+
+def _time(milliseconds: int) -> datetime:
+    """The time so many milliseconds after 1970, or the end of the calendar that is next to it."""
+    try:
+        return EPOCH + milliseconds * MILLISECOND
+    except OverflowError:
+        return (datetime.max if milliseconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def _twice(place: str) -> str:

@@ -102,6 +102,8 @@ class Memory:
             found = [each for each in self.old if each.id < position.before_id]
         elif position.floor is None:
             found += self.old
+        elif position.since is not None:
+            found += [each for each in self.old if each.created_at >= position.since]
         await asyncio.sleep(0)
         return found[:limit]
 
@@ -113,7 +115,7 @@ class Memory:
 
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
         await self._query("numbers_after", limit)
-        found = [entry.seq or 0 for entry in self._above(seq)[:limit]]
+        found = [entry.seq for entry in self._above(seq)[:limit] if entry.seq is not None]
         await asyncio.sleep(0)
         return found
 

@@ -1,6 +1,7 @@
 """Cursors, on generated positions and texts: what was written is read again, and all else is refused."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,11 +14,14 @@ from server.messages import Position
 MOST = 10**15 - 1  # fifteen digits
 NUMBERS = st.integers(-MOST, MOST)
 IDS = st.text("0123456789abcdef", min_size=24, max_size=24)
+TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000))
 POSITIONS = st.one_of(
-    st.builds(Position, before=NUMBERS, floor=st.none() | NUMBERS), st.builds(Position, before_id=IDS)
+    st.builds(Position, before=NUMBERS, floor=st.none() | NUMBERS),
+    st.builds(Position, before=NUMBERS, since=TIMES),
+    st.builds(Position, before_id=IDS, since=st.none() | TIMES),
 )
 # Cursors, texts that are nearly cursors, and any text.
-HALF = st.from_regex(r"\A(-?[0-9]{0,16}(\.-?[0-9]{0,16})?|u[0-9a-fA-F]{23,25})\Z")
+HALF = st.from_regex(r"\A(-?[0-9]{0,16}([.s]-?[0-9]{0,16})?|u[0-9a-fA-F]{23,25}(s-?[0-9]{0,16})?)\Z")
 TEXTS = st.one_of(
     st.from_regex(OLDER_PATTERN),
     st.builds("{}~{}{}".format, HALF, HALF, st.sampled_from(["", "\n", " ", "~"])),
@@ -65,6 +69,8 @@ def test_no_position_has_no_cursor() -> None:
 @example("5~5\n")
 @example("5~6")
 @example(f"{MOST + 1}~{MOST + 1}")
+@example(f"1s{MOST}~1s{MOST}")
+@example(f"1s-{MOST}~1s-{MOST}")
 def test_the_schema_s_pattern_says_which_texts_are_read(text: str) -> None:
     assert (read(read_older, text) is not None) == accepts(OLDER_PATTERN, text)
     assert (read(read_newer, text) is not None) == accepts(NEWER_PATTERN, text)
@@ -82,6 +88,8 @@ def test_a_cursor_that_was_cut_off_is_refused(text: str, length: int) -> None:
     [
         ("41~41", Position(before=41)),
         ("41.7~41.7", Position(before=41, floor=7)),
+        ("41s1500~41s1500", Position(before=41, since=datetime(1970, 1, 1, 0, 0, 1, 500000, UTC))),
+        (f"u{'a' * 24}s0~u{'a' * 24}s0", Position(before_id="a" * 24, since=datetime(1970, 1, 1, tzinfo=UTC))),
         (f"u{'a' * 24}~u{'a' * 24}", Position(before_id="a" * 24)),
     ],
 )

@@ -1,12 +1,13 @@
 """Documents that the service cannot have written stand among the messages: they are passed over, counted and named."""
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
-from bson import ObjectId
+from bson import Decimal128, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 
 from harness.servers import Server
@@ -24,6 +25,10 @@ ODD: dict[str, tuple[dict[str, Any], bool]] = {
     "a time that is a string": ({"created_at": "yesterday"}, True),
     "the year 10000": ({"created_at": YEAR_10000}, True),
     "a source of somebody else": ({"source": "fax"}, True),
+    "a number with a fraction": ({"seq": 2.5}, False),
+    "a number with a fraction, by a shell": ({"seq": Decimal128("2.50")}, False),
+    "a number without end": ({"seq": math.inf}, False),
+    "a time of MongoDB's own": ({"seq": None, "created_at": Timestamp(1, 1)}, False),
     "a number that is a string": ({"seq": "3"}, False),
     "no number, and no text": ({"seq": None, "text": None}, False),
     "void without a number": ({"seq": None, "void": True, "text": None}, False),
@@ -71,6 +76,11 @@ def test_it_breaks_no_list(start_server: StartServer, migrated: Database, name: 
         paged += texts(one)
         one = ask(server, limit=1, cursor=one["next"]) if one["next"] else {}
     assert paged == ["last", "a reply", "first"]
+    followed = ask(server, after="0~0", limit=1)
+    while texts(followed)[-1:] != ["last"]:
+        paged += texts(followed)
+        followed = ask(server, after=followed["newest"], limit=1)
+    assert paged[3:] == ["first", "a reply"]
     assert texts(ask(server, since="2000-01-01T00:00:00Z")) == ["last", "a reply", "first"]
     assert [each["text"] for each in ask(server, f"/messages/{first['id']}")["replies"]] == ["a reply"]
     assert requests.get(f"{server.url}/messages/{odd['_id']}", timeout=20).status_code == 404
@@ -95,9 +105,12 @@ def test_the_cache_goes_on_when_one_is_stored(start_server: StartServer, migrate
     assert "read from the database for now" not in server.log.read_text()
 
 
-def test_numbers_of_a_javascript_shell_are_numbers(start_server: StartServer, migrated: Database) -> None:
+@pytest.mark.parametrize("number", [1.0, Decimal128("1")])
+def test_numbers_of_a_javascript_shell_are_numbers(
+    start_server: StartServer, migrated: Database, number: float | Decimal128
+) -> None:
     migrated.counters.insert_one({"_id": "messages", "seq": 1.0})
-    migrated.messages.insert_one({"text": "by hand", "seq": 1.0, "created_at": NOW})
+    migrated.messages.insert_one({"text": "by hand", "seq": number, "created_at": NOW})
     server = start_server()
     assert send(server, "last")["seq"] == 2
     assert [(each["text"], each["seq"]) for each in ask(server)["messages"]] == [("last", 2), ("by hand", 1)]

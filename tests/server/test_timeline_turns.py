@@ -243,6 +243,38 @@ async def test_void_numbers_are_passed_over_whatever_the_limit(clock: Clock) -> 
         assert down == [8, 6, 5, 4, 1, None]
 
 
+async def test_a_page_that_ends_at_a_number_with_a_fraction_is_not_the_last(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    memory.store(*map(message, (1, 2, 3)))
+    memory.entries |= {place: Void(None, "odd", place) for place in (2.25, 2.5, 3.5)}  # type: ignore[misc]
+    await timeline.catch_up()
+    for limit in (1, 2, 3):
+        page = await timeline.recent(limit)
+        down = numbers(page.messages)
+        while page.next is not None:
+            page = await timeline.page(page.next, limit)
+            down += numbers(page.messages)
+        assert down == [3, 2, 1]
+        up, seq = [], 0
+        while (page := await timeline.after(seq, limit)).messages:
+            up, seq = up + numbers(page.messages), page.up_to
+        assert (up, seq) == ([1, 2, 3], 3)
+
+
+async def test_a_list_since_a_time_goes_on_with_messages_that_have_no_number(clock: Clock) -> None:
+    memory = Memory(unnumbered(3))
+    timeline = Timeline(memory, clock)
+    memory.store(*map(message, (1, 2, 3)))
+    service = MessageService(memory, timeline, timeline, Single(memory))
+    page = await service.since(BEGIN - timedelta(days=1), 2)
+    found = page.messages
+    while page.next is not None:
+        page = await service.older(page.next, 2)
+        found = found + page.messages
+    assert found == [*map(message, (3, 2, 1)), *memory.old]
+
+
 async def test_a_gap_is_as_old_as_when_a_number_above_it_was_seen(clock: Clock) -> None:
     memory = Memory()
     timeline = Timeline(memory, clock)
