@@ -19,7 +19,8 @@ from harness.mongod import MongodError
 from harness.options import MongodbOptions, mongodb_options
 from harness.progress import Bar
 from migrations import bench as benchmark
-from migrations import runner
+from migrations import documents, runner
+from migrations.errors import explained
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS
 from migrations.operations import Found
 from migrations.progress import bars
@@ -148,11 +149,12 @@ def down(target: str | None, **options: Any) -> None:
 def verify(as_json: bool, **mongodb: Any) -> None:
     """Check all documents against every step, and list the offenders that contradict it. Writes nothing.
 
-    Exits with 1 if an applied step has offenders.
+    Exits with 1 if an applied step has offenders, or if there are documents that are no messages.
     """
     with _database(mongodb) as database:
         results, messages = runner.verify(database), database.messages.count_documents({})
-    proved = not any(each.applied and each.offenders for each in results)
+        no_messages = documents.no_messages(database)
+    proved = not no_messages and not any(each.applied and each.offenders for each in results)
     if as_json:
         steps = [
             {
@@ -163,7 +165,8 @@ def verify(as_json: bool, **mongodb: Any) -> None:
             }
             for each in results
         ]
-        _print_json({"proved": proved, "messages": messages, "steps": steps})
+        odd = [_found(found) for found in no_messages]
+        _print_json({"proved": proved, "messages": messages, "steps": steps, "no_messages": odd})
     else:
         for each in results:
             verdict = "proved" if not each.offenders else "offenders"
@@ -172,6 +175,8 @@ def verify(as_json: bool, **mongodb: Any) -> None:
                 click.echo(f"    {found}")
             for found in each.exceptions:
                 click.echo(f"    as intended: {found}")
+        for found in no_messages:
+            click.echo(f"no message: {found}")
         click.echo(f"{messages:,} messages looked at")
     if not proved:
         sys.exit(1)
@@ -241,8 +246,7 @@ def _database(given: dict[str, Any]) -> Iterator[runner.Database]:
     except (runner.MigrationError, MongodError) as error:
         raise click.ClickException(str(error)) from error
     except PyMongoError as error:
-        reason = str(error).split(", Timeout:")[0].split(", full error:")[0].split(" (configured")[0]
-        raise click.ClickException(f"MongoDB cannot be used ({reason}): start it, or correct --mongodb-uri") from error
+        raise click.ClickException(explained(error)) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from datetime import UTC
 from typing import Any
 
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, WriteConcern
 from pymongo.database import Database as PyMongoDatabase
 from pymongo.errors import PyMongoError
@@ -12,6 +13,13 @@ Document = dict[str, Any]
 Database = PyMongoDatabase[Document]
 
 DURABLE = WriteConcern(w="majority", j=True)
+# A time or a text of somebody else's that Python cannot read must not end a migration.
+LENIENT: CodecOptions[Document] = CodecOptions(
+    tz_aware=True,
+    tzinfo=UTC,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 class MigrationError(Exception):
@@ -31,4 +39,4 @@ def connect(mongodb_uri: str, database: str) -> Database:
     except (PyMongoError, ValueError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise MigrationError(f"the address of MongoDB cannot be used ({reason}): correct --mongodb-uri") from error
-    return client.get_database(database, write_concern=DURABLE, read_concern=ReadConcern("majority"))
+    return client.get_database(database, LENIENT, write_concern=DURABLE, read_concern=ReadConcern("majority"))

@@ -17,6 +17,9 @@ from migrations import versions
 from migrations.database import Database, Document, MigrationError
 from migrations.operations import Operation
 
+# What is in `migrations` besides these documents is another tool's.
+RECORD: Document = {"_id": {"$regex": r"^[0-9]{4}_"}, "at": {"$type": "date"}}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -60,7 +63,7 @@ def steps() -> list[Step]:
 
 def applied(database: Database) -> dict[str, Document]:
     """The records of the applied steps, by name, in order."""
-    return {document["_id"]: document for document in database.migrations.find(sort=[("_id", 1)])}
+    return {document["_id"]: document for document in database.migrations.find(RECORD, sort=[("_id", 1)])}
 
 
 def pending(database: Database) -> list[Step]:

@@ -193,7 +193,7 @@ class Store:
 
     @read
     async def get(self, id: str) -> Message | None:
-        document = await self._messages.find_one({"_id": ObjectId(id), "void": None})
+        document = await self._messages.find_one({"_id": ObjectId(id)})
         entry = None if document is None else self._entry(document)
         return entry if isinstance(entry, Message) else None
 
@@ -218,10 +218,17 @@ class Store:
 
     @read
     async def numbers_after(self, seq: int, limit: int) -> list[int]:
-        query = _query([{"seq": {"$gt": seq}}], [("seq", 1)], limit, {"_id": False, "seq": True})
-        documents = await self._find("number", query, query)
-        numbers = [_number(document["seq"]) for document in documents]
-        return [number for number in numbers if number is not None]
+        numbers: list[int] = []
+        place: Any = seq
+        while (wanted := limit - len(numbers)) > 0:
+            query = _query([{"seq": {"$gt": place}}], [("seq", 1)], wanted, {"_id": False, "seq": True})
+            documents = await self._find("number", query, query)
+            found = [_number(document["seq"]) for document in documents]
+            numbers += [number for number in found if number is not None]
+            if len(documents) < wanted:
+                break
+            place = documents[-1]["seq"]
+        return numbers
 
     @read
     async def replies(self, id: str, after: int, up_to: int, limit: int) -> list[Message]:

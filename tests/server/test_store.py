@@ -78,6 +78,12 @@ async def test_the_newest_are_found_through_an_index(store: Store, migrated: Dat
 
 
 @pytest.mark.asyncio
+async def test_numbers_with_a_fraction_are_not_counted_among_those_asked_for(store: Store, migrated: Database) -> None:
+    migrated.messages.insert_many({"text": "x", "seq": seq} for seq in (1, 1.5, 2, 2.25, 2.5, 3, 4))
+    assert [await store.numbers_after(0, limit) for limit in (1, 2, 3, 9)] == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
+
+
+@pytest.mark.asyncio
 async def test_a_visit_is_a_document_with_its_time(store: Store, migrated: Database) -> None:
     await store.add_visit()
     (visit,) = migrated.visits.find()
