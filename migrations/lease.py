@@ -140,6 +140,12 @@ def holder(database: Database) -> str | None:
     return None if lease is None else f"{lease['owner']}, until {lease['until'].isoformat(timespec='seconds')}"
 
 
+def checkpoint(database: Database) -> Document:
+    """The checkpoint of a step that was interrupted; empty if none was."""
+    lease = _leases(database).find_one({"_id": LEASE}) or {}
+    return lease.get("checkpoint") or {}
+
+
 def _acquire(
     database: Database, seconds: float, wait: float, waiting: Callable[[str], None], session: ClientSession
 ) -> Document:

@@ -118,7 +118,7 @@ class Index(ChangesNoDocuments):
         if self.is_done(database):
             return f"index {self.name} was there"
         work.lease.renew()
-        with _index_errors(self.name):
+        with self._errors_explained():
             database.messages.create_index(self.keys, name=self.name, **self.options)
         return f"made index {self.name}"
 
@@ -139,6 +139,27 @@ class Index(ChangesNoDocuments):
         wanted = {"key": self.keys, **self.options}
         same = all(index.get(name) == value for name, value in wanted.items())
         return [] if same else [Found(1, f"index is not as this step makes it: {self.name}; drop it, then run up")]
+
+    def duplicate(self, value: Any) -> str:
+        """The error that more than one message has a value, such as `{"dedupe": "key:1"}`, of this unique index."""
+        return (
+            f"the index {self.name} is unique, and more than one message has {value}: "
+            "delete or change all but one of them, then run up again"
+        )
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationFailure as error:
+            details = error.details or {}
+            if error.code == DUPLICATE_KEY:
+                raise MigrationError(self.duplicate(details.get("keyValue"))) from error
+            if error.code in INDEX_CONFLICTS:
+                raise MigrationError(
+                    f"the index {self.name} cannot be created: {details.get('errmsg')}; drop the other index"
+                ) from error
+            raise
 
 
 @dataclass(frozen=True)
@@ -230,21 +251,3 @@ class Validator(ChangesNoDocuments):
     def _change(self, database: Database, work: Work, validator: Document) -> None:
         work.lease.renew()
         database.command("collMod", "messages", validator=validator, validationLevel="strict", validationAction="error")
-
-
-@contextmanager
-def _index_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OperationFailure as error:
-        details = error.details or {}
-        if error.code == DUPLICATE_KEY:
-            raise MigrationError(
-                f"the index {name} is unique, and more than one message has {details.get('keyValue')}: "
-                "delete or change all but one of them, then run up again"
-            ) from error
-        if error.code in INDEX_CONFLICTS:
-            raise MigrationError(
-                f"the index {name} cannot be created: {details.get('errmsg')}; drop the other index"
-            ) from error
-        raise

@@ -12,6 +12,7 @@ from typing import Literal
 from pymongo.client_session import ClientSession
 
 from migrations import lease as leases
+from migrations import order, premises
 from migrations.backfill import Work
 from migrations.database import Database, MigrationError, connect
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS, Lease
@@ -55,7 +56,7 @@ class Options:
 
 @dataclass(frozen=True)
 class StepStatus:
-    """A step, when it was applied (None: pending), and the inconsistency between script and record, if any."""
+    """A step, when it was applied (None: pending), and what has to be done about it, if anything."""
 
     step: str
     title: str
@@ -84,7 +85,7 @@ class Verification:
 
 def status(database: Database) -> list[StepStatus]:
     """The status of all steps, including applied ones for which there is no script."""
-    records, problems = applied(database), inconsistencies(database)
+    records, problems = applied(database), _notes(database) | inconsistencies(database)
     titles = {step.name: step.title for step in steps()}
     return [
         StepStatus(
@@ -98,7 +99,8 @@ def status(database: Database) -> list[StepStatus]:
 
 
 def plan(database: Database, target: str | None = None) -> list[PlannedStep]:
-    """The steps that `up` would apply. Raises `MigrationError` if scripts and records are inconsistent."""
+    """The steps that `up` would apply. Raises `MigrationError` with what `up` would refuse to begin for."""
+    premises.require(database)
     require_consistency(database)
     return [
         PlannedStep(step.name, step.title, sum(operation.touches(database) for operation in step.operations))
@@ -113,7 +115,7 @@ def verify(database: Database) -> list[Verification]:
         Verification(
             step.name,
             step.name in records,
-            _offenders(database, step),
+            _offenders(database, step) + (order.offenders(database) if step.name == order.STEP else []),
             [each for operation in step.operations for each in operation.left(database)],
         )
         for step in steps()
@@ -136,6 +138,8 @@ def down(database: Database, target: str | None = None, options: Options | None 
 
 def _run(database: Database, direction: Direction, target: str | None, options: Options) -> list[Report]:
     select = _SELECT[direction]
+    if direction == "up":
+        premises.require(database)
     require_consistency(database)
     if not select(database, target):
         return []
@@ -150,15 +154,19 @@ def _run(database: Database, direction: Direction, target: str | None, options: 
 
 def _steps_to_apply(database: Database, target: str | None) -> list[Step]:
     last = steps()[-1] if target is None else step_named(target)
-    records = applied(database)
+    records, reverted = applied(database), _interrupted(database, "down")
     wanted = [step for step in steps() if step.number <= last.number]
-    if missing := [step for step in wanted if step.name not in records]:
-        return missing
-    return [step for step in wanted if not all(operation.is_done(database) for operation in step.operations)]
+    incomplete = [step for step in wanted if not all(operation.is_done(database) for operation in step.operations)]
+    missing = [step for step in wanted if step.name not in records or step == reverted]
+    # Numbers are in the order of time, so messages get their time first.
+    if not missing or order.STEP in {step.name for step in missing}:
+        return [step for step in wanted if step in missing or step in incomplete]
+    return missing
 
 
 def _steps_to_revert(database: Database, target: str | None) -> list[Step]:
-    latest_first = [step for step in reversed(steps()) if step.name in applied(database)]
+    begun = _interrupted(database, "up")
+    latest_first = [step for step in reversed(steps()) if step.name in applied(database) or step == begun]
     if target is None:
         return latest_first[:1]
     remaining = 0 if target.isascii() and target.isdigit() and int(target) == 0 else step_named(target).number
@@ -174,11 +182,19 @@ _SELECT: dict[Direction, Callable[[Database, str | None], list[Step]]] = {
 def _run_step(database: Database, direction: Direction, step: Step, lease: Lease, options: Options) -> Report:
     if direction == "up":
         _check_before(database, step)
-    operations = [(f"{step.name} {direction} {number}", each) for number, each in enumerate(step.operations)]
-    done = []
-    for checkpoint_key, operation in operations if direction == "up" else reversed(operations):
-        work = Work(lease, checkpoint_key, partial(options.progress, step.name), options.limit)
-        done.append(operation.up(database, work) if direction == "up" else operation.down(database, work))
+    done = ["its down had been interrupted"] if direction == "up" and _interrupted(database, "down") == step else []
+    operations = list(enumerate(step.operations))
+    for number, operation in operations if direction == "up" else reversed(operations):
+        up, down = (
+            Work(lease, f"{step.name} {way} {number}", partial(options.progress, step.name), options.limit)
+            for way in ("up", "down")
+        )
+        numbers = order.gives_numbers(step, operation)
+        if direction == "down" or (numbers and order.would_break(database)):
+            done.append(operation.down(database, down))
+        if direction == "up":
+            done.append(operation.up(database, up))
+            done += map(str, order.old_offenders(database) if numbers else [])
     if direction == "up":
         _check_after(database, step)
     report = Report(step.name, "; ".join(done))
@@ -220,3 +236,26 @@ def _check_after(database: Database, step: Step) -> None:
 
 def _offenders(database: Database, step: Step) -> list[Found]:
     return [each for operation in step.operations for each in operation.offenders(database)]
+
+
+def _interrupted(database: Database, direction: Direction) -> Step | None:
+    """The step that was interrupted while it was applied (`up`) or reverted (`down`)."""
+    key = leases.checkpoint(database).get("key", "")
+    return next((step for step in steps() if key.startswith(f"{step.name} {direction} ")), None)
+
+
+def _notes(database: Database) -> dict[str, str]:
+    """What to do about a step that was interrupted, by its name."""
+    reverted, applying = _interrupted(database, "down"), _interrupted(database, "up")
+    notes = {}
+    if reverted:
+        notes[reverted.name] = (
+            f"{reverted.name} was being reverted: `python -m migrations down` goes on with it, "
+            "`python -m migrations up` applies it again"
+        )
+    if applying:
+        notes[applying.name] = (
+            f"{applying.name} was being applied: `python -m migrations up` goes on with it, "
+            "`python -m migrations down` reverts what was done"
+        )
+    return notes
