@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
             self._refuse(reader.refused)
         elif self._peer_has_finished and reader.is_inside:
             self._refuse(Refused("the request ends in the middle: send it again, as long as it says"))
-        elif self._peer_has_finished or (self.server.is_stopping and not reader.is_inside):
+        elif self._peer_has_finished:
             self._linger()
         else:
             if reader.requests and reader.requests[0].expects_continue:

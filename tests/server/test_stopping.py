@@ -1,5 +1,6 @@
 """SIGTERM to the service, at precise moments and at any: no answer is cut, and nobody waits in vain."""
 
+import asyncio
 import itertools
 import random
 import re
@@ -17,9 +18,11 @@ from harness.servers import Server
 from loadtests import service
 from migrations import runner
 from migrations.runner import Database
+from server.app import _drain
+from server.telemetry import InFlight
 from tests.conftest import StartServer
 from tests.processes import is_running, kill, mongod_of, stopped
-from tests.server.http1.serving import read_answer
+from tests.server.http1.serving import GET, LOOPS, Echo, read_answer, serving
 from tests.server.stopping import connect, post, posting
 from tests.server.test_workers import workers
 from tests.waiting import eventually
@@ -94,6 +97,31 @@ def test_a_message_that_comes_on_a_kept_connection_after_sigterm_is_answered(
             assert read_answer(kept_answers) is None
     assert server.process.wait(EXIT_SECONDS) == 0
     assert held_db.messages.count_documents({"text": f"after {way}"}) == 1
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_request_that_begins_when_nothing_else_is_in_flight_any_more_is_answered(loop: str) -> None:
+    """In the moment between the last answer and the end of the connections."""
+    echo, in_flight = Echo(), InFlight()
+    with serving(loop, echo.respond) as serves, serves.connect() as kept, kept.makefile("rb") as answers:
+        kept.sendall(GET)
+        assert read_answer(answers).status == 200
+        serves.call(in_flight.enter)
+        draining = asyncio.run_coroutine_threadsafe(_drain(serves.server, in_flight), serves.loop)
+        eventually(lambda: serves.server.is_stopping)
+        echo.hold()
+
+        def the_last_one_is_answered() -> None:
+            kept.sendall(GET)
+            in_flight.leave()
+
+        serves.call(the_last_one_is_answered)
+        eventually(lambda: len(echo.requests) == 2)
+        serves.call(lambda: None)
+        serves.call(echo.release)
+        answer = read_answer(answers)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        draining.result(20)
 
 
 def test_with_workers_nobody_waits_in_the_backlog_of_one_who_stops(on_held: StartServer, held_dir: Path) -> None:

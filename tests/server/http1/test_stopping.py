@@ -6,10 +6,13 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from tornado.httputil import HTTPHeaders, ResponseStartLine
 
 from server.http1 import connection as http1_connection
+from server.http1.answer import Answer
 from server.http1.connection import Connection, State
-from tests.server.http1.serving import CHUNKED, GET, LOOPS, POST, Echo, Serving, read_answer, serving
+from server.http1.reading import Request
+from tests.server.http1.serving import CHUNKED, GET, LOOPS, POST, Echo, Serving, read_answer, send, serving
 from tests.waiting import eventually
 
 MUCH = 20_000_000  # bytes; more than all the sockets between us hold
@@ -43,7 +46,7 @@ def the_connection(server: Serving) -> Connection:
     return found
 
 
-def told(server: Serving, caller: socket.socket) -> list[tuple[int, str, bytes]]:
+def told(caller: socket.socket) -> list[tuple[int, str, bytes]]:
     """What the caller is answered to the end of the connection: status, Connection, body."""
     with caller.makefile("rb") as answers:
         found = list(iter(lambda: read_answer(answers), None))
@@ -80,7 +83,7 @@ def test_it_is_not_drained_before_what_has_begun_is_answered(server: Serving, ec
             assert idle.recv(100) == b""  # the server has looked at its connections
         assert not drained.done()
         server.call(echo.release)
-        assert told(server, caller) == [(200, "close", b"GET /one ")]
+        assert told(caller) == [(200, "close", b"GET /one ")]
     drained.result(20)
 
 
@@ -106,7 +109,7 @@ def test_a_request_that_is_partly_read_is_answered_when_the_rest_comes(server: S
         eventually(lambda: the_connection(server)._state is State.RECEIVING)
         drained = server.drain()
         caller.sendall(whole[cut:])
-        ((status, connection, _),) = told(server, caller)
+        ((status, connection, _),) = told(caller)
         assert (status, connection) == (200, "close")
     drained.result(20)
 
@@ -122,7 +125,7 @@ def test_what_has_arrived_when_an_idle_connection_would_be_closed_is_answered(se
             connection.expire(math.inf)
 
         server.call(at_the_last_moment)
-        assert told(server, caller) == [(200, "close", b"GET /one ")]
+        assert told(caller) == [(200, "close", b"GET /one ")]
 
 
 def test_who_has_connected_is_accepted_before_the_door_is_closed(server: Serving) -> None:
@@ -135,7 +138,7 @@ def test_who_has_connected_is_accepted_before_the_door_is_closed(server: Serving
         server.server.stop()
 
     server.call(connect_and_stop)
-    assert [told(server, each) for each in callers] == [[(200, "close", b"GET /one ")]] * 5
+    assert [told(each) for each in callers] == [[(200, "close", b"GET /one ")]] * 5
 
 
 def test_what_is_answered_in_the_turn_in_which_it_stops_is_sent(server: Serving, echo: Echo) -> None:
@@ -144,7 +147,28 @@ def test_what_is_answered_in_the_turn_in_which_it_stops_is_sent(server: Serving,
         caller.sendall(GET + POST + GET)
         eventually(lambda: len(echo.requests) == 1)
         server.call(lambda: (echo.release(), server.server.stop()))
-        assert told(server, caller) == [(200, "", b"GET /one "), (200, "close", b"POST /one hello")]
+        assert told(caller) == [(200, "", b"GET /one "), (200, "close", b"POST /one hello")]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_answer_that_has_begun_keeps_what_its_head_says(loop: str) -> None:
+    """Its head says that the connection stays, and so it does, for one more request."""
+    begun: list[Answer] = []
+
+    def respond(request: Request, answer: Answer) -> None:
+        if begun:
+            send(answer, 200, b"the next")
+        else:
+            answer.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), HTTPHeaders({"Content-Length": "5"}))
+            begun.append(answer)
+
+    with serving(loop, respond) as server, server.connect() as caller:
+        caller.sendall(GET)
+        eventually(lambda: begun)
+        server.call(server.server.stop)
+        server.call(lambda: (begun[0].write(b"first"), begun[0].finish()))
+        caller.sendall(GET)
+        assert told(caller) == [(200, "", b"first"), (200, "close", b"the next")]
 
 
 def test_who_reads_slowly_gets_all_of_its_answer(server: Serving, echo: Echo) -> None:
@@ -154,7 +178,7 @@ def test_who_reads_slowly_gets_all_of_its_answer(server: Serving, echo: Echo) ->
         eventually(lambda: the_connection(server)._is_blocked)
         drained = server.drain()
         assert not drained.done()
-        ((_, _, body),) = told(server, caller)
+        ((_, _, body),) = told(caller)
         assert len(body) > MUCH
     drained.result(20)
 
@@ -173,7 +197,7 @@ def test_what_a_slow_reader_sends_meanwhile_does_not_cut_its_answer(server: Serv
         caller.sendall(GET)
         server.call(lambda: None)
         assert not drained.done()
-        ((_, _, body),) = told(server, caller)
+        ((_, _, body),) = told(caller)
         assert len(body) > SOME
     drained.result(20)
 
@@ -198,7 +222,7 @@ def test_who_does_not_finish_its_request_is_told_that_the_server_stops(
         caller.sendall(half)
         eventually(lambda: the_connection(server)._state is State.RECEIVING)
         drained = server.drain()
-        ((status, connection, detail),) = told(server, caller)
+        ((status, connection, detail),) = told(caller)
         assert (status, connection) == (503, "close")
         assert b"send it again" in detail
         drained.result(20)
