@@ -1,4 +1,4 @@
-"""The command `python -m migrations`: show, plan, run and verify the migrations of a database."""
+"""The command `python -m migrations`: migrate a database, and back it up."""
 
 from harness import interrupts
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -18,8 +19,8 @@ from pymongo.errors import PyMongoError
 from harness.mongod import MongodError
 from harness.options import MongodbOptions, mongodb_options
 from harness.progress import Bar
+from migrations import backup, documents, runner
 from migrations import bench as benchmark
-from migrations import documents, runner
 from migrations.errors import explained
 from migrations.lease import LEASE_SECONDS, WAIT_SECONDS
 from migrations.operations import Found
@@ -83,6 +84,8 @@ def command() -> None:
       python -m migrations up 0002 --max-latency 50
       python -m migrations down 0001
       python -m migrations seed --version 1 --count 100000 --database practice
+      python -m migrations dump monday.backup
+      python -m migrations restore monday.backup --database monday
     """
 
 
@@ -201,6 +204,27 @@ def seed(version: int, count: int, stragglers: bool, as_json: bool, **mongodb: A
 
 
 @command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@mongodb_options
+@json_option
+def dump(file: Path, as_json: bool, **mongodb: Any) -> None:
+    """Write the database to FILE, as it is at one moment, while others may use it."""
+    with _database(mongodb) as database, bars() as bar:
+        _print_backup(backup.dump(database, file, bar), file, as_json)
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--replace", is_flag=True, help="Drop everything that the database holds first.")
+@mongodb_options
+@json_option
+def restore(file: Path, replace: bool, as_json: bool, **mongodb: Any) -> None:
+    """Make an empty database what it was when FILE was written. Stop the services that use it."""
+    with _database(mongodb) as database, bars() as bar:
+        _print_backup(backup.restore(database, file, bar, replace=replace), file, as_json)
+
+
+@command.command()
 @click.option("--count", type=click.IntRange(1), default=100_000, show_default=True, help="Number of documents.")
 @click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="Number of pairs of runs.")
 @mongodb_options
@@ -213,6 +237,13 @@ def bench(count: int, rounds: int, as_json: bool, **mongodb: Any) -> None:
         _print_json(asdict(measured))
     else:
         click.echo(str(measured))
+
+
+def _print_backup(done: backup.Backup, file: Path, as_json: bool) -> None:
+    if as_json:
+        _print_json(asdict(done))
+    else:
+        _echo_above_the_bar(f"{file}: {done}")
 
 
 def _migrate(
