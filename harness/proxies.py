@@ -7,17 +7,25 @@ sends another is a link of its own, which can be disturbed while all others go o
 
 import asyncio
 import contextlib
+import json
+import os
 import socket
+import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
+import uvloop
+
+from harness import processes
 from harness.ports import LOOPBACK
+from harness.processes import Program, ProgramError
 from harness.sockets import Connection, owner
 
-Result = TypeVar("Result")
+Pair = tuple[str, str]
+Pairs = Sequence[Pair]
 
 CHUNK = 64 * 1024
 STRANGER = "stranger"
@@ -81,104 +89,59 @@ class _Proxied:
         self.reset()
 
 
-class Proxies:
-    """The proxies of one experiment, run by a thread of their own during a `with` block.
-
-    Processes have names: give each that connects with `know`. All others are STRANGER.
-    """
+class _Network:
+    """The proxies and their links, in the process that runs them."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._links: dict[tuple[str, str], Link] = {}
         self._pids: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    async def know(self, pid: int, name: str) -> None:
+        self._pids[name] = pid
 
-    def __exit__(self, *_: object) -> None:
-        self._do(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    async def hold(self, pairs: Pairs, holds: bool) -> None:
+        for link in self._of(pairs):
+            (link.passes.clear if holds else link.passes.set)()
 
-    def know(self, pid: int, name: str) -> None:
-        """Let `name` be the process `pid` from now on, and all that it starts."""
-        self._pids = {**self._pids, name: pid}  # not changed in place: another thread goes through it
+    async def cut(self, pairs: Pairs, is_cut: bool) -> None:
+        for link in self._of(pairs):
+            link.is_cut = is_cut
+            for connection in link.connections if is_cut else ():
+                connection.reset()
 
-    def listen(self, to: str, port: int) -> int:
-        """Start a proxy before `port`, at which the process called `to` listens; return the proxy's port."""
-        return self._do(self._listen(to, port))
+    async def delay(self, pairs: Pairs, seconds: float) -> None:
+        for link in self._of(pairs):
+            link.delay = seconds
 
-    @contextlib.contextmanager
-    def held(self, *pairs: tuple[str, str]) -> Iterator[None]:
-        """Let nothing pass from the first to the second of each pair, nor back, while the block runs.
+    async def lose_replies(self, pairs: Pairs, count: int) -> None:
+        for link in self._of(pairs):
+            link.replies_to_lose = count
 
-        What is sent waits, as it does in a network that is parted.
-        """
-        self._each(pairs, lambda link: link.passes.clear())
-        try:
-            yield
-        finally:
-            self._each(pairs, lambda link: link.passes.set())
+    async def count(self, from_: str, to: str) -> int:
+        return len(self._link(from_, to).connections)
 
-    @contextlib.contextmanager
-    def cut(self, *pairs: tuple[str, str]) -> Iterator[None]:
-        """Reset the connections of `pairs`, and refuse new ones, while the block runs."""
-        self._each(pairs, _cut)
-        try:
-            yield
-        finally:
-            self._each(pairs, lambda link: setattr(link, "is_cut", False))
-
-    @contextlib.contextmanager
-    def slow(self, seconds: float, *pairs: tuple[str, str]) -> Iterator[None]:
-        """Delay each piece that passes by `seconds`, in both directions, while the block runs."""
-        self._each(pairs, lambda link: setattr(link, "delay", seconds))
-        try:
-            yield
-        finally:
-            self._each(pairs, lambda link: setattr(link, "delay", 0.0))
-
-    def lose_replies(self, count: int, *pairs: tuple[str, str]) -> None:
-        """Lose the replies to the next `count` inserts of each pair: they are executed, and the connection ends."""
-        self._each(pairs, lambda link: setattr(link, "replies_to_lose", count))
-
-    def count(self, pair: tuple[str, str]) -> int:
-        """How many connections of this pair are open."""
-        link = self._links.get(pair)
-        return len(link.connections) if link else 0
-
-    def _each(self, pairs: Iterable[tuple[str, str]], change: Callable[[Link], None]) -> None:
-        async def work() -> None:
-            for pair in pairs:
-                change(self._link(*pair))
-
-        self._do(work())
-
-    def _do(self, work: "Coroutine[Any, Any, Result]") -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _of(self, pairs: Pairs) -> list[Link]:
+        return [self._link(*pair) for pair in pairs]
 
     def _link(self, from_: str, to: str) -> Link:
         return self._links.setdefault((from_, to), Link())
 
-    async def _listen(self, to: str, port: int) -> int:
+    async def listen(self, to: str, port: int) -> int:
+        """Start a proxy before `port`, at which the process called `to` listens; return the proxy's port."""
+
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
             self._tasks.add(task)
             try:
-                with contextlib.suppress(OSError, asyncio.CancelledError):  # cancelled only at the very end
+                with contextlib.suppress(OSError):
                     await self._connect(to, port, reader, writer)
             finally:
                 self._tasks.discard(task)
                 writer.transport.abort()
 
         server = await asyncio.start_server(accept, LOOPBACK, 0)
-        self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def _connect(self, to: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,19 +166,6 @@ class Proxies:
                 return name
         return STRANGER
 
-    async def _end(self) -> None:
-        for server in self._servers:
-            server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _cut(link: Link) -> None:
-    link.is_cut = True
-    for connection in link.connections:
-        connection.reset()
-
 
 def _family(pid: int) -> Iterator[int]:
     """A process and its descendants, as far as they run: read from /proc, because there is no time for more."""
@@ -224,3 +174,100 @@ def _family(pid: int) -> Iterator[int]:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
                 yield from _family(int(child))
+
+
+class Proxies:
+    """The proxies of one experiment, run by a process of their own during a `with` block.
+
+    A network waits for nobody, and the process of an experiment is busy; so they have their own, which comes first
+    where this user may ask for that. Its errors go to `log`. Processes have names: give each that connects with `know`. All
+    others are STRANGER. Methods raise `ProgramError` if the proxies have ended.
+    """
+
+    def __init__(self, log: Path = Path(os.devnull)) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._program: Program | None = None
+
+    def __enter__(self) -> Self:
+        self._program = processes.start([sys.executable, "-m", "harness.proxies"], self._log, pipes=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._program is not None:
+            processes.stop(self._program, 0)
+
+    def know(self, pid: int, name: str) -> None:
+        """Let `name` be the process `pid` from now on, and all that it starts."""
+        self._do("know", pid, name)
+
+    def listen(self, to: str, port: int) -> int:
+        """Start a proxy before `port`, at which the process called `to` listens; return the proxy's port."""
+        return int(self._do("listen", to, port))
+
+    @contextlib.contextmanager
+    def held(self, *pairs: Pair) -> Iterator[None]:
+        """Let nothing pass from the first to the second of each pair, nor back, while the block runs.
+
+        What is sent waits, as it does in a network that is parted.
+        """
+        self._do("hold", pairs, True)
+        try:
+            yield
+        finally:
+            self._do("hold", pairs, False)
+
+    @contextlib.contextmanager
+    def cut(self, *pairs: Pair) -> Iterator[None]:
+        """Reset the connections of `pairs`, and refuse new ones, while the block runs."""
+        self._do("cut", pairs, True)
+        try:
+            yield
+        finally:
+            self._do("cut", pairs, False)
+
+    @contextlib.contextmanager
+    def slow(self, seconds: float, *pairs: Pair) -> Iterator[None]:
+        """Delay each piece that passes by `seconds`, in both directions, while the block runs."""
+        self._do("delay", pairs, seconds)
+        try:
+            yield
+        finally:
+            self._do("delay", pairs, 0.0)
+
+    def lose_replies(self, count: int, *pairs: Pair) -> None:
+        """Lose the replies to the next `count` inserts of each pair: they are executed, and the connection ends."""
+        self._do("lose_replies", pairs, count)
+
+    def count(self, pair: Pair) -> int:
+        """How many connections of this pair are open."""
+        return int(self._do("count", *pair))
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        """Let the process do something: a line of JSON to it, and one back."""
+        assert self._program is not None, "only in a with block"
+        stdin, stdout = self._program.process.stdin, self._program.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            stdin.write(json.dumps([name, *arguments]).encode() + b"\n")
+            stdin.flush()
+            if line := stdout.readline():
+                return json.loads(line)
+        raise ProgramError("the proxies have ended: see their log")
+
+
+async def _obey() -> None:
+    """Do what comes on standard input, until it ends."""
+    network, lines = _Network(), asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while line := await lines.readline():
+        name, *arguments = json.loads(line)
+        print(json.dumps(await getattr(network, name)(*arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_obey())

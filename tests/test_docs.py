@@ -93,7 +93,7 @@ def test_its_links_lead_to_files_and_headings(page: Page, link: str) -> None:
 
 @pytest.mark.parametrize("page", pages.CURRENT, ids=lambda page: page.path.name)
 def test_the_files_that_it_names_exist(page: Page) -> None:
-    added = {each.path for each in page.instructions if each.verb == "Write"} | {"notebooks/09_questions.ipynb"}
+    added = {each.path for each in page.instructions if each.verb == "Write"} | {"notebooks/10_questions.ipynb"}
     named = {each for each in page.inline if NAMED_FILE.fullmatch(each) and not each.startswith((".lab", ".venv"))}
     assert {each for each in named - added if not (ROOT / each).exists()} == set()
 

@@ -38,7 +38,7 @@ PLANTED_SECONDS = 60.0
 @click.option("--replay", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Check a kept run again.")
 @click.option("--again", is_flag=True, help="With --replay: run the same faults with the same seed again, too.")
 @click.option("--keep", is_flag=True, help="Keep the run's folder even if nothing was wrong.")
-def main(
+def command(
     faults: int,
     writes: int,
     seconds: float,
@@ -126,4 +126,4 @@ def _planted(bugs: Sequence[str], seed: int, keep: bool) -> int:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m tests.faults")
+    command(prog_name="python -m tests.faults")

@@ -72,7 +72,7 @@ def setting(folder: Path, recorder: Recorder, seed: int, program: tuple[str, ...
     with ExitStack() as stack:
         disks = [folder / f"member{number}" / "mongod" for number in range(1, COUNT + 1)]
         stack.enter_context(small_disks(disks))
-        proxies = stack.enter_context(Proxies())
+        proxies = stack.enter_context(Proxies(folder / "proxies.log"))
         members = stack.enter_context(replica_set(folder, proxies))
         service.migrate(members.uri, DATABASE)
         services = []

@@ -9,7 +9,7 @@ import pytest
 from practice.outages.checks import CHECKERS, Finding
 from practice.outages.history import Fault, Noted, Post, Recorder, Stored, Walked
 from tests.commands import complaint, run
-from tests.faults.__main__ import main
+from tests.faults.__main__ import command
 from tests.faults.embedded import EMBEDDED
 from tests.faults.kinds import FAULTS
 from tests.faults.planted import BUGS
@@ -116,16 +116,16 @@ def test_a_finding_is_told_with_the_fault_it_came_with(recorded: Path) -> None:
 
 
 def test_a_kept_history_is_checked_again(recorded: Path) -> None:
-    ended = invoke(main, "--replay", recorded)
+    ended = invoke(command, "--replay", recorded)
     assert ended.returncode == 1
     assert "lost: 'x'" in ended.stdout
 
 
 def test_a_folder_without_a_history_is_refused(tmp_path: Path) -> None:
-    assert "history.jsonl" in complaint(invoke(main, "--replay", tmp_path), 1)
+    assert "history.jsonl" in complaint(invoke(command, "--replay", tmp_path), 1)
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
-    ended = invoke(main, "--only", "earthquake")
+    ended = invoke(command, "--only", "earthquake")
     assert ended.returncode == 2
     assert "earthquake" in ended.stderr
