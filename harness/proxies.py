@@ -82,7 +82,7 @@ class _Proxied:
                 if self._link.delay:
                     await asyncio.sleep(self._link.delay)
                 await self._link.passes.wait()
-                if is_last(data):
+                if is_last(data) or writer.is_closing():
                     break
                 writer.write(data)
                 await writer.drain()
@@ -180,8 +180,8 @@ class Proxies:
     """The proxies of one experiment, run by a process of their own during a `with` block.
 
     A network waits for nobody, and the process of an experiment is busy; so they have their own, which comes first
-    where this user may ask for that. Its errors go to `log`. Processes have names: give each that connects with `know`. All
-    others are STRANGER. Methods raise `ProgramError` if the proxies have ended.
+    where this user may ask for that. Its errors go to `log`. Processes have names: give each that connects with
+    `know`. All others are STRANGER. Methods raise `ProgramError` if the proxies have ended.
     """
 
     def __init__(self, log: Path = Path(os.devnull)) -> None:
