@@ -129,6 +129,12 @@ def find(mongod: str | None = None) -> Path:
     )
 
 
+def needs_recovery(data_dir: Path) -> bool:
+    """Whether the mongod of `data_dir` still runs, or was killed: it empties its own lock file when it stops."""
+    lock = data_dir / "mongod" / "mongod.lock"
+    return lock.exists() and lock.stat().st_size > 0
+
+
 def check(binary: Path) -> None:
     """Raise `MongodError` if `binary` cannot run on this machine; the error names what is missing."""
     try:

@@ -98,16 +98,16 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A new folder, deleted after the block; but kept if MongoDB has failed, because its log says why."""
+    """A new folder, deleted after the block; but kept if its MongoDB has failed: its log says why, and is named."""
     LAB.mkdir(parents=True, exist_ok=True)
-    folder, keep = Path(tempfile.mkdtemp(prefix="run-", dir=LAB)), False
+    folder, failed = Path(tempfile.mkdtemp(prefix="run-", dir=LAB)), False
     try:
         yield folder
     except MongodError:
-        keep = True
+        failed = True
         raise
     finally:
-        if not keep:
+        if not failed and not mongod.needs_recovery(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -100,6 +100,24 @@ def test_the_report_shows_all_of_it(executed: list[Executed], tmp_path: Path) ->
     assert len(page.front_charts) == 1
 
 
+KILL = """\
+import json, os, pathlib, signal
+running = json.loads((pathlib.Path(os.environ["LAB_DATA_DIR"]) / "mongod.json").read_text())
+os.kill(running["pid"], signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("source", "kept"), [(KILL, 1), ("1 + 1", 0)], ids=["killed", "well"])
+def test_the_log_of_a_mongodb_that_was_killed_is_kept(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, source: str, kept: int
+) -> None:
+    monkeypatch.setattr(lab, "LAB", data_dir)
+    path = tmp_path / "00_one.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
+    lab.run([path])
+    assert len(list(data_dir.glob("run-*/mongod.log"))) == kept
+
+
 def test_no_database_is_left_behind(executed: list[Executed], databases: MongoClient[dict[str, Any]]) -> None:
     assert len(executed) == len(NOTEBOOKS)
     assert [name for name in databases.list_database_names() if name.startswith("lab_")] == []
