@@ -81,7 +81,8 @@ def figure(rows: pd.DataFrame) -> Figure:
     axes.set(
         xlabel="due, seconds into the overload", ylabel="ms until stored (logarithmic)", yscale="log", xlim=(0, None)
     )
-    axes.legend(frameon=False, markerscale=6)
+    charts.plain_ticks(axes, "y")
+    axes.legend(frameon=False, markerscale=6, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set_title("how long a write takes (a dot for each that was stored; dotted: too late)", loc="left")
     return drawn
 

@@ -65,9 +65,10 @@ def figure(rows: pd.DataFrame) -> Figure:
     rows = rows[~rows["with_seen"]]
     names = list(dict.fromkeys(rows["variant"]))
     drawn, axes = charts.figure(height=0.6 * len(names) + 1.2)
-    for place, (name, colour) in enumerate(charts.colours(names).items()):
+    colours = charts.colours(sorted(names))  # as in the comparison of off and tail
+    for place, name in enumerate(names):
         of_variant = rows[rows["variant"] == name]
-        axes.plot(of_variant["visible_ms"], [place] * len(of_variant), "o", color=colour, alpha=0.5)
+        axes.plot(of_variant["visible_ms"], [place] * len(of_variant), "o", color=colours[name], alpha=0.5, label=name)
     axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xscale="log")
     axes.set_xlabel("from the acknowledgement until another process shows it, ms (logarithmic)")
     charts.plain_ticks(axes)

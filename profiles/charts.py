@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtests.charts import COLOURS, GREY, colours, figure
+from loadtests.described import alternative
 from profiles import stacks
 from profiles.experiment import Profiles
 
@@ -54,15 +55,16 @@ def running_or_waiting(profiles: Profiles) -> Figure:
     shares = profiles.shares() * 100
     drawn, axes = figure(height=0.5 * len(profiles.variants) + 1.2)
     left = np.zeros(len(profiles.variants))
-    for kind, shade in zip(shares.index, ("#0072B2", "#56B4E9", "#e6e6e6"), strict=True):
+    for kind, shade in zip(shares.index, ("#404040", "#a0a0a0", "#e6e6e6"), strict=True):
         widths = shares.loc[kind].to_numpy()
-        axes.barh(list(profiles.variants), widths, left=left, color=shade)
+        axes.barh(list(profiles.variants), widths, left=left, color=shade, label=kind)
         for row, (start, width) in enumerate(zip(left, widths, strict=True)):
             if width > 8:
                 axes.text(start + width / 2, row, f"{kind}\n{width:.0f} %", ha="center", va="center", size="small",
-                          color="white" if shade == "#0072B2" else "black")  # fmt: skip
+                          color="white" if shade == "#404040" else "black")  # fmt: skip
         left += widths
     axes.set(xlabel="share of the clock, %", xlim=(0, 100))
+    axes.set_title(f"what the server does with its time, {profiles.load.title}", loc="left")
     axes.grid(visible=False)
     axes.invert_yaxis()
     return drawn
@@ -83,7 +85,7 @@ def svg(drawn: Figure) -> SVG:
     text = io.StringIO()
     with rc_context({"svg.fonttype": "none"}):
         drawn.savefig(text, format="svg")
-    return SVG(text.getvalue())
+    return SVG(text.getvalue(), metadata={"alt": alternative(drawn)})
 
 
 def icicle(profiles: Profiles, variant: str | None = None) -> Figure:

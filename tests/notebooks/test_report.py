@@ -1,5 +1,7 @@
 """The report: a self-contained page that begins with a summary."""
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from loadtests.sentences import Sentence
 from notebooks import report
 from notebooks.headline import Headline
 from notebooks.report import Executed
@@ -83,3 +86,60 @@ def test_it_needs_no_network(tmp_path: Path) -> None:
 def test_it_can_be_written_again(tmp_path: Path) -> None:
     page(tmp_path, executed())
     assert "Reads" in page(tmp_path, executed()).text
+
+
+def test_answers_come_first_and_what_could_not_be_said_last(tmp_path: Path) -> None:
+    found = [
+        Headline("Lost?", "The generator was the limit.", said=False),
+        Headline("More?", "Yes.", more=True),
+        Headline("How much?", "Six times.", "212 µs"),
+    ]
+    read = page(tmp_path, executed(*(shown(each._repr_mimebundle_()) for each in found)))
+    assert read.table == [["How much?", "Six times. 212 µs", "04_reads"]]
+    places = [read.text.index(each) for each in ("How much?", "More numbers", "What this run could not say", "Reads")]
+    assert read.text.index("How much?") < read.text.index("More?") < read.text.index("Lost?")
+    assert places[:3] == sorted(places[:3])
+
+
+def test_a_headline_is_made_of_a_sentence() -> None:
+    assert Headline.of("What?", Sentence("That.", said=False)) == Headline("What?", "That.", said=False)
+
+
+def test_a_chart_says_what_it_shows(tmp_path: Path) -> None:
+    cell = shown({"image/png": PNG}, "front")
+    cell.outputs[0].metadata = {"image/png": {"alt": 'p95 < 50 ms, "cache"'}}
+    page(tmp_path, executed(cell))
+    written = (tmp_path / "new" / "index.html").read_text()
+    alternatives = re.findall(r"""<img alt=(["'])(.*?)\1""", written)
+    assert [html.unescape(each) for _, each in alternatives] == ['p95 < 50 ms, "cache"'] * 2
+
+
+def test_a_drawing_is_an_image_that_says_what_it_shows(tmp_path: Path) -> None:
+    cells = [shown({"image/svg+xml": '<svg id="a"><title>it</title></svg>'}) for _ in range(2)]
+    for cell in cells:
+        cell.outputs[0].metadata = {"image/svg+xml": {"alt": "calls of cache off"}}
+    read = page(tmp_path, executed(*cells))
+    assert sum(address.startswith("data:image/svg+xml;base64,") for address in read.addresses) == 2
+    assert 'alt="calls of cache off"' in (tmp_path / "new" / "index.html").read_text()
+
+
+def test_two_notebooks_with_the_same_headings_have_ids_of_their_own(tmp_path: Path) -> None:
+    cells = [new_markdown_cell("# Reads\n\n## Results\n\nsee [below](#Results)")]
+    both = [Executed(name, new_notebook(cells=cells), 1.0) for name in ("04_reads", "05_writes")]
+    read = page(tmp_path, *both)
+    written = (tmp_path / "new" / "index.html").read_text()
+    ids = re.findall(r'\bid="([^"]*)"', written)
+    assert len(ids) == len(set(ids))
+    assert {"04_reads-Results", "05_writes-Results"} <= read.ids
+    assert {each.removeprefix("#") for each in read.addresses if each.startswith("#")} <= read.ids
+
+
+def test_the_page_has_one_first_heading(tmp_path: Path) -> None:
+    page(tmp_path, executed(), executed())
+    written = (tmp_path / "new" / "index.html").read_text()
+    assert (written.count("<h1"), written.count("</h1>")) == (1, 1)
+
+
+def test_tasks_that_nobody_has_done_are_not_shown(tmp_path: Path) -> None:
+    task = new_markdown_cell("## Your turn", metadata={"tags": ["your-turn"]})
+    assert "Your turn" not in page(tmp_path, executed(task, shown({"text/plain": "not yet"}, "your-turn"))).text
