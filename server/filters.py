@@ -20,17 +20,26 @@ BY_TIME = [("created_at", -1), ("_id", -1)]
 # A missing field sorts below every number.
 NEWEST_FIRST = [("seq", -1), *BY_TIME]
 EPOCH = datetime.fromtimestamp(0, UTC)
+NUMBERS: Document = {"$gte": -math.inf, "$lt": math.inf}
+OLD_NUMBERS: Document = {"$gte": -math.inf, "$lte": 0}
 UNNUMBERED: Document = {"seq": None}
 SECOND = timedelta(seconds=1)
 LAST_SECOND = 2**32 - 1  # of an ObjectId
 
 
-def numbered(position: Position) -> list[Document]:
-    """The numbered documents below `position`, but not below its floor. A `seq` that is a string is no number."""
-    if position.before_id is not None or _is_empty(position):
+def numbered(position: Position, old_floor: int | None = None) -> list[Document]:
+    """The numbered documents below `position`, but not below its floor. A `seq` that is a string is no number.
+
+    Of the numbers up to 0, those from `old_floor` on are included too.
+    """
+    if position.before_id is not None:
         return []
-    bounds = {"$lt": position.before, "$gte": position.floor}
-    return [{"seq": {name: bound for name, bound in bounds.items() if bound is not None} or {"$lte": math.inf}}]
+    below = {} if position.before is None else {"$lt": position.before}
+    old = [] if old_floor is None else [{"seq": OLD_NUMBERS | below | {"$gte": old_floor}}]
+    if _is_empty(position):
+        return old
+    floor = {} if position.floor is None else {"$gte": position.floor}
+    return [{"seq": below | floor or {"$lte": math.inf}}, *old]
 
 
 def unnumbered(position: Position, created_at: Any = None) -> list[Document]:

@@ -205,7 +205,8 @@ class Store:
     @read
     async def before(self, position: Position, limit: int) -> list[Entry]:
         position, created_at = await self._now(position)
-        numbered, unnumbered = filters.numbered(position), filters.unnumbered(position, created_at)
+        numbered = filters.numbered(position, await self._old_floor(position))
+        unnumbered = filters.unnumbered(position, created_at)
         in_order = _query(numbered + unnumbered, filters.NEWEST_FIRST, limit)
         by_time = _query(unnumbered, filters.BY_TIME, limit)
         documents = await self._find("timeline", in_order, in_order if numbered else by_time, by_time)
@@ -254,7 +255,7 @@ class Store:
             entry = self._entry(document)
             if isinstance(entry, Message) and entry.seq is not None:
                 return entry.seq - (MEANWHILE if nearest[0].get("seq") is None else 0)
-        return await self._bisected(since) if len(nearest) == NEAREST else None
+        return await self._bisected(since, filters.NUMBERS) if len(nearest) == NEAREST else None
 
     @operation
     async def make_void(self, numbers: Sequence[int]) -> None:
@@ -409,18 +410,34 @@ class Store:
     async def _found(self, query: Query | None) -> list[Document]:
         return await self._messages.find(**query).to_list(query["limit"]) if query else []
 
-    async def _bisected(self, since: datetime) -> int | None:
-        """The lowest number of a message created at or after `since`, however many without a number are of that time.
+    async def _old_floor(self, position: Position) -> int | None:
+        """The lowest number of an old message of that time, where the floor of a list since a time is above all these.
+
+        A server of an older version may have stored it when new messages, which are above it, had numbers already.
+        """
+        since = position.since
+        if since is None or position.floor is None or position.floor <= 0:
+            return None
+        query = _query([{"seq": filters.OLD_NUMBERS}], [("seq", -1)], 1, TIME)
+        newest = await self._find("number", query, query)
+        if not newest or not _is_since(newest[0].get("created_at"), since):
+            return None
+        return await self._bisected(since, filters.OLD_NUMBERS)
+
+    async def _bisected(self, since: datetime, numbers: Document) -> int:
+        """The lowest of `numbers` of a message created at or after `since`, however many of that time have none.
 
         Bisection needs what is true of numbered messages only: times never fall as numbers grow.
         """
-        numbered, by_number = {"seq": {"$gte": -math.inf, "$lt": math.inf}}, {"projection": TIME, "hint": "number"}
-        lowest, highest = [await self._messages.find_one(numbered, sort=[("seq", way)], **by_number) for way in (1, -1)]
+        by_number: dict[str, Any] = {"projection": TIME, "hint": "number"}
+        lowest, highest = [
+            await self._messages.find_one({"seq": numbers}, sort=[("seq", way)], **by_number) for way in (1, -1)
+        ]
         if lowest is None or highest is None:
             return -MEANWHILE
 
         async def is_reached(number: int) -> bool:
-            from_there = {"seq": {"$gte": number, "$lt": math.inf}, "void": None}
+            from_there = {"seq": numbers | {"$gte": number}, "void": None}
             document = await self._messages.find_one(from_there, sort=[("seq", 1)], **by_number)
             return document is None or _is_since(document.get("created_at"), since)
 

@@ -208,7 +208,7 @@ NO_MESSAGES: list[tuple[str, dict[str, Any]]] = [
     ("that are void and have no number", {"void": 1, "seq": 0.5}),
 ]
 MESSAGES: list[dict[str, Any]] = [
-    {}, {"created_at": None}, {"created_at": NOW}, {"seq": None}, {"seq": 3.0}, {"seq": Decimal128("3")},
+    {}, {"created_at": None}, {"created_at": NOW}, {"seq": None}, {"seq": 3.0}, {"seq": Decimal128("4")},
     {"void": None}, {"void": False}, {"source": "sms", "author": "mia"}, {"later": 1},
 ]  # fmt: skip
 

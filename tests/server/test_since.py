@@ -1,6 +1,7 @@
 """Lists since a time before, while and after migration 0005 numbers old messages: right, and without a scan."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +82,16 @@ async def pages(service: MessageService, since: datetime, limit: int) -> list[Pa
     return found
 
 
+@contextmanager
+def profiled(db: Database) -> Iterator[list[dict[str, Any]]]:
+    """Give a list that has the queries for messages, as MongoDB's profiler describes them, after the block."""
+    queries: list[dict[str, Any]] = []
+    db.command("profile", 2)
+    yield queries
+    db.command("profile", 0)
+    queries += db["system.profile"].find({"op": "query", "ns": f"{db.name}.messages"})
+
+
 def texts(found: list[Page]) -> list[str]:
     return [each.text for page in found for each in page.messages]
 
@@ -94,15 +105,13 @@ async def test_no_list_since_a_time_scans(
     db.messages.insert_many(old_messages())
     prepare(db, monkeypatch)
     service = service_of(new_store)
-    db.command("profile", 2)
     since = BEGIN + (OLD - ago) * MINUTE
-    first = await service.since(since, 20)
-    assert len(first.messages) == min(20, ago)
-    if first.next is not None:
-        await service.since(since, 20, below=first.next)
-    await service.after(0, 20, since=since)
-    db.command("profile", 0)
-    queries = list(db["system.profile"].find({"op": "query", "ns": f"{db.name}.messages"}))
+    with profiled(db) as queries:
+        first = await service.since(since, 20)
+        assert len(first.messages) == min(20, ago)
+        if first.next is not None:
+            await service.since(since, 20, below=first.next)
+        await service.after(0, 20, since=since)
     assert queries
     for query in queries:
         assert "COLLSCAN" not in query.get("planSummary", ""), query
@@ -184,3 +193,30 @@ async def test_messages_of_an_old_server_do_not_stand_in_the_way(
     ]  # fmt: skip
     assert texts([await service.since(last + MINUTE, 6)])[-2:] == ["new 0", f"old {OLD - 1}"]
     assert all(query.get("keysExamined", 0) <= FEW for query in queries())
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.asyncio
+async def test_an_old_message_that_is_later_than_a_new_one_is_listed(
+    new_store: Store, db: Database, numbered: bool
+) -> None:
+    """A server of an older version has gone on for a while beside one of today's."""
+    runner.up(db, "0005")
+    db.messages.insert_many(old_messages(OLD))
+    db.messages.insert_many(
+        {"text": f"new {seq}", "seq": seq, "created_at": BEGIN + (OLD - 10 + 4 * seq) * MINUTE} for seq in range(1, 8)
+    )
+    db.counters.insert_one({"_id": "messages", "seq": 7})
+    if numbered:
+        db.messages.update_many({"created_at": None}, [{"$set": {"created_at": {"$toDate": "$_id"}}}])
+        runner.up(db, "0005")
+    service = service_of(new_store)
+    everything = (await service.recent(OLD + 9)).messages
+    assert len(everything) == OLD + 7
+    with profiled(db) as queries:
+        for ago in (-30, -1, 0, 3, 8, 20):
+            since = BEGIN + (OLD - ago) * MINUTE
+            wanted = sorted(each.text for each in everything if each.created_at >= since)
+            for limit in (3, 100):
+                assert sorted(texts(await pages(service, since, limit))) == wanted
+    assert all(query.get("keysExamined", 0) <= FEW for query in queries)

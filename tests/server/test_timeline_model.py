@@ -22,6 +22,7 @@ from tests.server.memory import BEGIN, Memory, message, unnumbered
 
 LIMITS = st.integers(1, 4)
 WORKERS = st.integers(0, 1)
+OLD = -24 * 3600  # the time of the messages that have no number
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -167,13 +168,13 @@ class Order(RuleBasedStateMachine):
 
         self._start(check, walk)
 
-    @rule(worker=WORKERS, limit=LIMITS, seconds=st.integers(0, 5))
+    @rule(worker=WORKERS, limit=LIMITS, seconds=st.integers(0, 5) | st.just(OLD))
     def list_since(self, worker: int, limit: int, seconds: int) -> None:
         since = BEGIN + timedelta(seconds=seconds)
 
         def check(page: Page) -> None:
             found = self._entries(1, page.up_to)
-            wanted = [each for each in found if each.created_at >= since]
+            wanted = [each for each in [*found, *self.memory.old] if each.created_at >= since]
             assert page.messages == wanted[:limit]
             assert (page.next is None) == (len(wanted) <= limit)
 
