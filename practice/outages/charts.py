@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from loadtests.charts import COLOURS, GREY, figure
 from practice.outages.history import ACKNOWLEDGED, History
 
+# A run is drawn in so many parts, none of them shorter than this.
+PARTS = 80
 PART_SECONDS = 0.1
 
 
@@ -15,10 +17,11 @@ def writes(history: History, marks: Mapping[str, float]) -> Figure:
     """Acknowledged writes a second over time; `marks` names moments on the clock of the history."""
     began = min(each.began for each in history.post)
     times = np.array([each.ended - began for each in history.post if each.outcome == ACKNOWLEDGED])
-    counts, edges = np.histogram(times, np.arange(0.0, times.max() + PART_SECONDS, PART_SECONDS))
+    part = max(PART_SECONDS, times.max() / PARTS)
+    counts, edges = np.histogram(times, np.arange(0.0, times.max() + part, part))
     drawn, axes = figure()
-    axes.stairs(counts / PART_SECONDS, edges, fill=True, color=COLOURS[0])
-    top = float(counts.max()) / PART_SECONDS
+    axes.stairs(counts / part, edges, fill=True, color=COLOURS[0])
+    top = float(counts.max()) / part
     for number, (name, moment) in enumerate(marks.items()):
         axes.axvline(moment - began, color=GREY, linestyle="--", linewidth=1)
         axes.annotate(

@@ -176,14 +176,30 @@ def number_given_twice(setting: Setting, dice: random.Random) -> Iterator[None]:
     """A worker that has taken numbers dies together with the primary, which alone knew of it.
 
     The numbers are given out again, later, while another worker's insert with higher ones is repeated by its driver.
+    Drivers wait for a second only, so another member is made primary at once.
     """
     primary, service = setting.primary(dice), dice.choice(setting.services)
+    others = setting.secondaries()
     workers = service.workers()
     with secondaries_behind(setting, dice):
         time.sleep(dice.uniform(0.1, 0.4))  # in which all workers take numbers, and can use none
         if workers:
             _kill(setting, service, dice.choice(workers))
         primary.kill()
+    for member in others[:1]:
+        with suppress(PyMongoError):
+            member.command("replSetStepUp")
+    yield
+
+
+@contextmanager
+def killed_after_commit(setting: Setting, dice: random.Random) -> Iterator[None]:
+    """All workers of a service are killed while MongoDB's replies are on their way: their callers do not know."""
+    service = dice.choice(setting.services)
+    with setting.proxies.slow(2 * SLOW_SECONDS, *((service.name, each.name) for each in setting.members.members)):
+        time.sleep(dice.uniform(0.5, 1.0))  # in which every write comes to be on its way
+        for worker in service.workers():
+            _kill(setting, service, worker)
     yield
 
 
@@ -214,6 +230,7 @@ RANDOM: dict[str, Fault] = {
 }
 AIMED: dict[str, Fault] = {
     "number given twice": number_given_twice,
+    "workers killed after the commit": killed_after_commit,
     "primary and a service parted from the rest": parted_with_a_service,
 }
 FAULTS = RANDOM | AIMED

@@ -100,7 +100,7 @@ class Bug:
 
 BUGS = {
     "acknowledged before a majority has it": Bug(_not_durable, frozenset({"lost"}), ("number given twice",)),
-    "keys forgotten": Bug(_keys_forgotten, frozenset({"doubled"}), ("replies lost after the commit", "primary killed")),
+    "keys forgotten": Bug(_keys_forgotten, frozenset({"doubled"}), ("workers killed after the commit",)),
     "since begins too late": Bug(_since_too_late, frozenset({"hidden", "stale"}), ("worker killed",)),
     "times fall": Bug(_times_fall, frozenset({"disorder"}), ("worker killed",)),
     "gaps skipped": Bug(_gaps_skipped, frozenset({"followers"}), ("worker killed",)),

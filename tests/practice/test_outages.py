@@ -1,11 +1,18 @@
 """The checkers of what clients saw during faults, on histories written by hand: each finds its kind, and no other."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from practice.outages import history
+from harness.ports import LOOPBACK, free_port
+from harness.servers import Server
+from migrations.database import Database
+from practice.outages import background, charts, history
+from practice.outages import stored as database
+from practice.outages.callers import Caller, Traffic
 from practice.outages.checks import CHECKERS, findings, longest_gap
+from practice.outages.connection import Connection, Unanswered
 from practice.outages.history import Fault, Followed, Listed, Noted, Post, Record, Recorder, Stored, Walked
 
 FRESH_SECONDS = 1.0
@@ -133,3 +140,73 @@ def test_what_is_no_history_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / history.FILE).write_text(line)
     with pytest.raises(ValueError):  # noqa: PT011
         history.read(tmp_path)
+
+
+# What else is made of a history, and the clients that make one.
+
+
+def test_writes_are_drawn_over_time_with_what_happened() -> None:
+    drawn = charts.writes(history.of(WELL), {"killed": 2.0})
+    (axes,) = drawn.axes
+    assert axes.get_xlabel() == "time (s)"
+    assert [each.get_text() for each in axes.texts] == [" killed"]
+    assert axes.patches[0].get_data().values.sum() == pytest.approx(3 / 0.1)
+
+
+def test_clients_of_a_service_see_nothing_wrong(
+    shared_server: Server, mongodb_uri: str, shared_db: Database, tmp_path: Path
+) -> None:
+    recorder = Recorder(tmp_path)
+    urls = {"a": shared_server.url, "b": shared_server.url}
+    with background.loop() as loop:
+        traffic = Traffic(urls, recorder, seed=1)
+        loop.run(traffic.start(writers=4, readers=2, followers=1))
+        assert loop.run(traffic.go_on(100))
+        loop.run(traffic.stop())
+        caller = Caller("walker", urls, recorder, seed=1)
+        done, _ = loop.run(caller.walk())
+        assert done
+        caller.close()
+    recorder.add(database.stored(mongodb_uri, shared_db.name))
+    recorder.close()
+    seen = history.read(tmp_path)
+    assert len(seen.acknowledged()) >= 100
+    assert seen.listed
+    assert {text for each in seen.followed[1:] for text in each.shown} >= set(seen.acknowledged()) - set(
+        seen.followed[0].shown
+    )
+    assert findings(seen, FRESH_SECONDS) == []
+
+
+BYTES = {
+    "silent": b"",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+    "acknowledged": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("outcome", BYTES)
+@pytest.mark.asyncio
+async def test_a_connection_tells_how_far_an_exchange_came(outcome: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(BYTES[outcome])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, LOOPBACK, 0) as server:
+        connection = Connection(LOOPBACK, server.sockets[0].getsockname()[1])
+        try:
+            assert (await connection.exchange("GET", "/", {})).status == 200
+            seen = "acknowledged"
+        except Unanswered as error:
+            seen = str(error)
+        assert seen == outcome
+        connection.close()
+
+
+@pytest.mark.asyncio
+async def test_a_port_where_nobody_listens_refuses() -> None:
+    with pytest.raises(Unanswered, match="refused"):
+        await Connection(LOOPBACK, free_port()).exchange("GET", "/", {})
