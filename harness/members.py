@@ -152,6 +152,13 @@ class ReplicaSet:
         primary = self.primary()
         return [each for each in self.members if each is not primary]
 
+    def election(self) -> Any:
+        """What distinguishes the election of the primary from all others; None without a primary."""
+        try:
+            return self.primary().command("hello").get("electionId")
+        except PyMongoError:
+            return None
+
     def wait_until_healthy(self) -> None:
         """Start the members that have ended; return when one is primary and the others follow it.
 

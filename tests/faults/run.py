@@ -32,6 +32,7 @@ STALE_SECONDS = FRESH_SECONDS + GAP_SECONDS + 1.0
 # What has not come back by itself after so many seconds needs a hand.
 HANDS_SECONDS = 60.0
 POLL_SECONDS = 0.1
+CALM_TRIES = 3
 PROBES = 4  # of each service, each on a connection of its own, so that probably each worker is asked
 SAMPLE = 5  # messages by chance, and as many that took longest, from whose times on lists are asked for after a fault
 MARGIN = 100  # numbers above such a message that are asked for again
@@ -161,13 +162,24 @@ class Run:
         setting.members.wait_until_healthy()
         for each in setting.services:
             each.start()
-            if not (setting.loop.run(self._answers(each.name)) and _has_all_workers(each)):
+            if not self._comes_back(each):
                 setting.note("hand", f"{each.name} did not recover within {HANDS_SECONDS:g} s, and was started again")
                 setting.killed.add(each.name)
                 each.close()
                 each.start()
             for text in each.new_tracebacks():
                 setting.note("traceback", text)
+
+    def _comes_back(self, service: Service) -> bool:
+        """Whether a service comes back by itself, where the replica set is calm: on a busy machine it may not be."""
+        for _ in range(CALM_TRIES):
+            self._setting.members.wait_until_healthy()
+            election = self._setting.members.election()
+            if self._setting.loop.run(self._answers(service.name)) and _has_all_workers(service):
+                return True
+            if election is not None and self._setting.members.election() == election:
+                return False
+        return False
 
     async def _answers(self, service: str) -> bool:
         """Whether a service acknowledges messages again."""

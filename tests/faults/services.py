@@ -20,7 +20,8 @@ START_SECONDS = 90.0
 # SIGTERM ends a service within 10 s; the rest is for a busy machine.
 END_SECONDS = 15.0
 AGAIN_SECONDS = 0.3
-TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
+# In a line of its own, or within a line of JSON.
+TRACEBACK = re.compile(r"Traceback \(most recent call last\):")
 QUOTED = 1500
 
 
