@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, get_args
+from typing import Any
 
-from bson import Decimal128, ObjectId
+from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReturnDocument, errors, monitoring
@@ -23,7 +22,8 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from server import filters, tasks
-from server.messages import Entry, KeyReused, Message, Outcome, Position, Source, StoreUnavailable, Void, Write, masked
+from server.documents import NoMessage, is_since, message_in, number_of, plain
+from server.messages import Entry, KeyReused, Message, Outcome, Position, StoreUnavailable, Void, Write, masked
 from server.mongodb import (
     DUPLICATE_KEY,
     first_line,
@@ -74,7 +74,6 @@ COUNTER = {"_id": "messages"}
 
 
 KEY_REUSED = "this idempotency key was used for another message: use a new key for each message"
-SOURCES = get_args(Source)
 # Documents that are no messages are named in the log, the first so many of them.
 MAX_NAMED = 1000
 
@@ -83,10 +82,6 @@ _nobody = Phases()  # whom the background works for
 
 def _phases() -> Phases:
     return current() or _nobody
-
-
-class _NoMessage(Exception):
-    """A document is none. The text says why."""
 
 
 class _PoolListener(monitoring.ConnectionPoolListener):
@@ -224,7 +219,7 @@ class Store:
         while (wanted := limit - len(numbers)) > 0:
             query = _query([{"seq": {"$gt": place}}], [("seq", 1)], wanted, {"_id": False, "seq": True})
             documents = await self._find("number", query, query)
-            found = [_number(document["seq"]) for document in documents]
+            found = [number_of(document["seq"]) for document in documents]
             numbers += [number for number in found if number is not None]
             if len(documents) < wanted:
                 break
@@ -420,7 +415,7 @@ class Store:
             return None
         query = _query([{"seq": filters.OLD_NUMBERS}], [("seq", -1)], 1, TIME)
         newest = await self._find("number", query, query)
-        if not newest or not _is_since(newest[0].get("created_at"), since):
+        if not newest or not is_since(newest[0].get("created_at"), since):
             return None
         return await self._bisected(since, filters.OLD_NUMBERS)
 
@@ -439,10 +434,10 @@ class Store:
         async def is_reached(number: int) -> bool:
             from_there = {"seq": numbers | {"$gte": number}, "void": None}
             document = await self._messages.find_one(from_there, sort=[("seq", 1)], **by_number)
-            return document is None or _is_since(document.get("created_at"), since)
+            return document is None or is_since(document.get("created_at"), since)
 
-        low: int = math.floor(_plain(lowest["seq"]))
-        high: int = math.floor(_plain(highest["seq"])) + 1
+        low: int = math.floor(plain(lowest["seq"]))
+        high: int = math.floor(plain(highest["seq"])) + 1
         if await is_reached(low):
             return low - MEANWHILE
         while low + 1 < high:
@@ -459,7 +454,7 @@ class Store:
             return position, None
         id = filters.id_of(position.before_id)
         document = await self._messages.find_one({"_id": id}, TIME) or {}
-        number = _number(document.get("seq"))
+        number = number_of(document.get("seq"))
         return (position, document.get("created_at")) if number is None else (position.at(number), None)
 
     def _entry(self, document: Document) -> Entry:
@@ -467,20 +462,20 @@ class Store:
         try:
             if not document.get("void"):
                 return self._message(document)
-            if _number(document.get("seq")) is None:
-                raise _NoMessage("it is void, and has no number")
-        except _NoMessage as why:
+            if number_of(document.get("seq")) is None:
+                raise NoMessage("it is void, and has no number")
+        except NoMessage as why:
             self._pass_over(str(document["_id"]), why)
         seq = document.get("seq")
-        return Void(_number(seq), str(document["_id"]), seq)
+        return Void(number_of(seq), str(document["_id"]), seq)
 
-    def _pass_over(self, id: str, why: _NoMessage) -> None:
+    def _pass_over(self, id: str, why: NoMessage) -> None:
         if id not in self.passed_over and len(self.passed_over) < MAX_NAMED:
             self.passed_over.add(id)
             logging.warning("document %s is no message, and is passed over: %s", id, why)
 
     def _message(self, document: Document) -> Message:
-        message = _message(document)
+        message = message_in(document)
         if self._show_numbers or message.source != "sms":
             return message
         return replace(message, author=masked(message.author))
@@ -501,46 +496,6 @@ def _is_duplicate(field: str, error: WriteError | None) -> bool:
 
 def _exception(error: WriteError) -> errors.WriteError:
     return errors.WriteError(error["errmsg"], error["code"], error)
-
-
-def _message(document: Document) -> Message:
-    """Make a message from a document of any version of the data model (see `migrations/versions`).
-
-    Raises `_NoMessage` for what the service cannot have written.
-    """
-    text, author, reply_to = document.get("text"), document.get("author", "anonymous"), document.get("reply_to")
-    created_at, source, seq = document.get("created_at"), document.get("source", "api"), document.get("seq")
-    if not (isinstance(text, str) and isinstance(author, str) and source in SOURCES):
-        raise _NoMessage("its text, its author or its source is none")
-    if not (created_at is None or isinstance(created_at, datetime)):
-        raise _NoMessage("its created_at is no time between the years 1 and 9999")
-    if seq is not None and _number(seq) is None:
-        raise _NoMessage("its seq is no whole number")
-    return Message(
-        id=str(document["_id"]),
-        text=text,
-        author=author,
-        created_at=created_at or filters.time_of_id(document["_id"]),
-        reply_to=None if reply_to is None else str(reply_to),
-        source=source,
-        seq=_number(seq),
-    )
-
-
-def _number(value: Any) -> int | None:
-    """A sequence number, also one that a JavaScript shell has written; None if it is none."""
-    value = _plain(value)
-    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    return int(value) if is_number and math.isfinite(value) and value % 1 == 0 else None
-
-
-def _plain(value: Any) -> Any:
-    return value.to_decimal() if isinstance(value, Decimal128) else value
-
-
-def _is_since(created_at: Any, since: datetime) -> bool:
-    """Whether a time is `since` or later. Messages without one are older than all others."""
-    return isinstance(created_at, datetime) and created_at >= since
 
 
 def _query(
