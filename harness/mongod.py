@@ -277,7 +277,7 @@ def _start_mongod(directory: Path, binary: Path) -> tuple[subprocess.Popen[bytes
         )
     private.make_directory(files)
     # Those of a data dir that was made before they were for its owner only.
-    private.close_to_others([*directory.glob("mongod.*"), *directory.glob("*.lock")])
+    private.close_to_others([files, *directory.glob("mongod.*"), *directory.glob("*.lock")])
     port, keys = free_port(), Access()
     address = f"127.0.0.1:{port}"
     log_begins = log.stat().st_size if log.exists() else 0

@@ -9,17 +9,11 @@ from typing import IO
 OWNER_ONLY_DIRECTORY = 0o700
 OWNER_ONLY_FILE = 0o600
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory for its owner only. One that exists is closed to others, unless they may write into it.
-
-    Such a directory, /tmp for instance, is meant to be shared.
-    """
+    """Create a directory for its owner only. One that exists keeps its rights: it may have been made for more."""
     path.mkdir(mode=OWNER_ONLY_DIRECTORY, parents=True, exist_ok=True)
-    if not path.stat().st_mode & WRITABLE_BY_OTHERS:
-        close_to_others([path])
 
 
 def close_to_others(paths: Iterable[Path]) -> None:
