@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +40,7 @@ class Link:
     delay: float = 0.0  # seconds that each piece waits, in both directions
     is_cut: bool = False  # connections are reset, and new ones too
     replies_to_lose: int = 0  # the next so many inserts arrive, and their replies do not: the connection ends instead
+    keeps_replies: bool = False  # inserts arrive, and their replies wait for as long as the connection lasts
     connections: "set[_Proxied]" = field(default_factory=set)
     passes: asyncio.Event = field(default_factory=asyncio.Event)  # not set: everything waits, as in a partition
 
@@ -53,7 +54,8 @@ class _Proxied:
     def __init__(self, link: Link, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._link = link
         self._ends = near, far
-        self._loses_reply = False
+        self._loses_reply = self._keeps_reply = False
+        self._ended = asyncio.Event()
 
     async def requests(self, reader: asyncio.StreamReader) -> None:
         """Pass on what the process that has connected sends."""
@@ -61,28 +63,36 @@ class _Proxied:
 
     async def replies(self, reader: asyncio.StreamReader) -> None:
         """Pass on what comes back."""
-        await self._pass(reader, self._ends[0], lambda data: self._loses_reply)
+        await self._pass(reader, self._ends[0], self._is_lost)
 
     def reset(self) -> None:
         """End both connections at once."""
+        self._ended.set()
         for end in self._ends:
             end.transport.abort()
 
-    def _note_insert(self, data: bytes) -> bool:
-        if self._link.replies_to_lose and INSERT in data:
-            self._link.replies_to_lose -= 1
-            self._loses_reply = True
+    async def _note_insert(self, data: bytes) -> bool:
+        if INSERT in data:
+            self._keeps_reply = self._link.keeps_replies
+            if self._link.replies_to_lose:
+                self._link.replies_to_lose -= 1
+                self._loses_reply = True
         return False
 
+    async def _is_lost(self, data: bytes) -> bool:
+        if self._keeps_reply:
+            await self._ended.wait()
+        return self._loses_reply or self._keeps_reply
+
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_last: Callable[[bytes], bool]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_last: Callable[[bytes], Awaitable[bool]]
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 if self._link.delay:
                     await asyncio.sleep(self._link.delay)
                 await self._link.passes.wait()
-                if is_last(data) or writer.is_closing():
+                if await is_last(data) or writer.is_closing():
                     break
                 writer.write(data)
                 await writer.drain()
@@ -117,6 +127,10 @@ class _Network:
     async def lose_replies(self, pairs: Pairs, count: int) -> None:
         for link in self._of(pairs):
             link.replies_to_lose = count
+
+    async def keep_replies(self, pairs: Pairs, keeps: bool) -> None:
+        for link in self._of(pairs):
+            link.keeps_replies = keeps
 
     async def count(self, from_: str, to: str) -> int:
         return len(self._link(from_, to).connections)
@@ -238,6 +252,15 @@ class Proxies:
     def lose_replies(self, count: int, *pairs: Pair) -> None:
         """Lose the replies to the next `count` inserts of each pair: they are executed, and the connection ends."""
         self._do("lose_replies", pairs, count)
+
+    @contextlib.contextmanager
+    def replies_kept(self, *pairs: Pair) -> Iterator[None]:
+        """Keep back the replies to inserts that are sent while the block runs: who has sent them hears nothing more."""
+        self._do("keep_replies", pairs, True)
+        try:
+            yield
+        finally:
+            self._do("keep_replies", pairs, False)
 
     def count(self, pair: Pair) -> int:
         """How many connections of this pair are open."""

@@ -9,14 +9,14 @@ from pathlib import Path
 USAGE = re.compile(r"Usage: .*\nTry '.* --help' for help\.\n\n")
 
 
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `python -m` with `arguments` to its end."""
+def run(*arguments: str | Path, cwd: Path | None = None, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` with `arguments` to its end, which has to come within `seconds`."""
     return subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=seconds,
         cwd=cwd,
         check=False,
     )

@@ -196,8 +196,8 @@ def number_given_twice(setting: Setting, dice: random.Random) -> Iterator[None]:
 def killed_after_commit(setting: Setting, dice: random.Random) -> Iterator[None]:
     """All workers of a service are killed while MongoDB's replies are on their way: their callers do not know."""
     service = dice.choice(setting.services)
-    with setting.proxies.slow(2 * SLOW_SECONDS, *((service.name, each.name) for each in setting.members.members)):
-        time.sleep(dice.uniform(0.5, 1.0))  # in which every write comes to be on its way
+    with setting.proxies.replies_kept(*((service.name, each.name) for each in setting.members.members)):
+        time.sleep(dice.uniform(0.5, 1.0))  # in which each worker has sent an insert
         for worker in service.workers():
             _kill(setting, service, worker)
     yield

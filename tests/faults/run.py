@@ -1,6 +1,7 @@
 """One run: faults one step after another, under traffic; after each, all has to recover, and is looked at."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -142,8 +143,9 @@ class Run:
         setting = self._setting
         setting.loop.run(setting.traffic.stop())
         setting.record_stored()
-        posts = list(setting.recorder.history.acknowledged().values())
-        asked = self._dice.sample(posts, min(len(posts), 20 * SAMPLE))
+        posts = setting.recorder.history.acknowledged()
+        asked = self._dice.sample(list(posts.values()), min(len(posts), 20 * SAMPLE))
+        asked += [posts[text] for text in _of_falling_times(setting.recorder.history) if text in posts]
         for name in setting.urls:
             setting.loop.run(self._walk(name, 0, asked))
 
@@ -225,6 +227,13 @@ class Run:
 def _above(cursors: Sequence[tuple[int, str]], number: int) -> Iterator[tuple[int, str]]:
     """The cursors that continue below a number above `number`, the nearest first."""
     return (each for each in reversed(cursors) if each[0] > number)
+
+
+def _of_falling_times(history: History) -> Iterator[str]:
+    """The messages after which times fall: a list since such a time may leave something out."""
+    for (text, _, at), (_, _, next_at) in itertools.pairwise(history.stored[-1].messages):
+        if at > next_at:
+            yield text
 
 
 def _has_all_workers(service: Service) -> bool:

@@ -19,6 +19,7 @@ from tests.faults.totals import table, told
 from tests.in_process import invoke
 
 SHORT = ("primary killed", "worker killed", "replies lost after the commit", "embedded mongod killed")
+SECONDS = 500.0  # a minute on a quiet machine
 PLANTED = ("acknowledged before a majority has it", "keys forgotten")
 
 
@@ -26,20 +27,20 @@ PLANTED = ("acknowledged before a majority has it", "keys forgotten")
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(SECONDS + 100)
 def test_nothing_is_lost_and_nothing_is_hidden(tmp_path: Path) -> None:
     only = [word for kind in SHORT for word in ("--only", kind)]
-    ended = run("tests.faults", "--faults", str(len(SHORT)), "--seed", "1", *only, cwd=tmp_path)
+    ended = run("tests.faults", "--faults", str(len(SHORT)), "--seed", "1", *only, cwd=tmp_path, seconds=SECONDS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert [line for line in ended.stdout.splitlines() if line.split()[0:1] == ["faults"]] == [f"faults{len(SHORT):27}"]
     assert list((tmp_path / ".lab" / "faults").iterdir()) == []
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(SECONDS + 100)
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
-    ended = run("tests.faults", "--bug", bug, cwd=tmp_path)
+    ended = run("tests.faults", "--bug", bug, cwd=tmp_path, seconds=SECONDS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"{bug}: found" in ended.stdout
     (kept,) = (tmp_path / ".lab" / "faults").iterdir()

@@ -122,6 +122,16 @@ def test_a_reply_is_lost_and_what_it_answers_has_arrived(proxies: Proxies, proxy
     assert talk(proxy, INSERT) == INSERT
 
 
+def test_a_reply_is_kept_back_and_what_it_answers_has_arrived(proxies: Proxies, proxy: int, heard: Path) -> None:
+    with socket.create_connection((LOOPBACK, proxy), timeout=0.2) as connection:
+        with proxies.replies_kept((STRANGER, "echo")):
+            connection.sendall(INSERT)
+            eventually(lambda: heard.exists() and INSERT in heard.read_bytes())
+        with pytest.raises(TimeoutError):
+            connection.recv(1000)
+    eventually(lambda: proxies.count((STRANGER, "echo")) == 0)
+
+
 def test_a_listener_that_is_gone_ends_the_connection(proxies: Proxies) -> None:
     port = proxies.listen("nobody", free_port())
     with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
