@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from pymongo.errors import PyMongoError
 from tqdm import tqdm
 
 from harness import interrupts
@@ -70,7 +71,7 @@ def command(
             sys.exit(_planted(bug or tuple(BUGS), seed or 1, keep))
         chosen = random.randrange(1 << 30) if seed is None else seed
         sys.exit(bool(_run(Plan(chosen, faults, writes, seconds, only), keep)))
-    except (MongodError, ProgramError, OSError, ValueError) as error:
+    except (MongodError, ProgramError, PyMongoError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.Abort from None

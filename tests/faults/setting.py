@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pymongo.errors import PyMongoError
+
 from harness import clock
 from harness.members import COUNT, Member, ReplicaSet, replica_set
 from harness.proxies import Proxies
@@ -62,8 +64,18 @@ class Setting:
         self.recorder.add(Noted(kind, clock.now(), text))
 
     def record_stored(self) -> None:
-        """Record what the database has in the end."""
-        self.recorder.add(stored(self.members.uri, DATABASE))
+        """Record what the database has in the end: read again if an election came between, as on a busy machine.
+
+        Raises `PyMongoError`.
+        """
+        for is_last in (False, False, True):
+            self.members.wait_until_healthy()
+            try:
+                self.recorder.add(stored(self.members.uri, DATABASE))
+                break
+            except PyMongoError:
+                if is_last:
+                    raise
 
 
 @contextmanager
