@@ -103,7 +103,7 @@ BUGS = {
     "keys forgotten": Bug(_keys_forgotten, frozenset({"doubled"}), ("workers killed after the commit",)),
     "since begins too late": Bug(_since_too_late, frozenset({"hidden", "stale"}), ("worker killed",)),
     "times fall": Bug(_times_fall, frozenset({"disorder"}), ("worker killed",)),
-    "gaps skipped": Bug(_gaps_skipped, frozenset({"followers"}), ("worker killed",)),
+    "gaps skipped": Bug(_gaps_skipped, frozenset({"followers", "stale"}), ("worker killed",)),
     "cache trusted": Bug(_cache_trusted, frozenset({"stale"}), ("network cut",)),
     "not drained": Bug(_not_drained, frozenset({"cut"}), ("service ended",)),
     "workers not replaced": Bug(_workers_not_replaced, frozenset({"hands"}), ("worker killed",)),
