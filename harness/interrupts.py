@@ -1,5 +1,6 @@
 """Signal handling of commands: Ctrl-C (SIGINT) and SIGTERM both raise `KeyboardInterrupt`, once and reliably."""
 
+import atexit
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def handle() -> None:
     during these prints no traceback either.
     """
     sys.excepthook = _say_aborted
+    atexit.register(_ignore)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as shells set SIGINT for background jobs
             signal.signal(number, _interrupt)
@@ -65,6 +67,12 @@ def _may_hold_a_lock(frame: FrameType) -> bool:
 
 def _send_again(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)  # not a thread: to start one waits, and the signal could come then
+
+
+def _ignore() -> None:
+    """Nothing is left to be stopped, and Python would end by the signal, as if something was."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _say_aborted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

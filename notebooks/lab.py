@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -168,7 +169,9 @@ def _run(client: NotebookClient, environment: dict[str, str]) -> None:
     """
     with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
         loop = runner.get_loop()
-        execution = loop.create_task(client.async_execute(env=os.environ | environment))
+        # A kernel that is interrupted while it starts prints a traceback.
+        started = {"env": os.environ | environment, "stderr": subprocess.DEVNULL}
+        execution = loop.create_task(client.async_execute(**started))
         try:
             thread.submit(loop.run_until_complete, execution).result()
         except KeyboardInterrupt:
