@@ -24,6 +24,13 @@ CELLS = """() => {
     }))
 }"""
 
+# What is shown as idle may not be connected yet, and then cells are not run.
+KERNEL_IS_READY = """() => {
+    const context = window.jupyterapp?.shell.currentWidget?.sessionContext
+    const kernel = context?.isReady && context.session?.kernel
+    return kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle'
+}"""
+
 
 @contextmanager
 def chromium() -> Iterator["Browser"]:

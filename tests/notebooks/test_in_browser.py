@@ -10,7 +10,7 @@ import pytest
 from notebooks.prevented import is_of_the_machine
 from tests import commands
 from tests.notebooks import browser, jupyterlab
-from tests.notebooks.browser import cells, outputs, texts, wait
+from tests.notebooks.browser import KERNEL_IS_READY, cells, outputs, texts, wait
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -49,12 +49,13 @@ def open_notebook(page: "Page", address: str, name: str) -> None:
     """Open a notebook, as a click in the list of files does, and wait until its kernel is there."""
     page.goto(address.replace("/lab?", f"/lab/tree/{name}?reset&"))
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=START_SECONDS * 1000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=START_SECONDS * 1000)
+    page.wait_for_function(KERNEL_IS_READY, timeout=START_SECONDS * 1000)
 
 
 def run_all(page: "Page") -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    wait(page, lambda: any(cell["count"] or cell["running"] for cell in cells(page)), START_SECONDS)
 
 
 def has_run(page: "Page") -> bool:
