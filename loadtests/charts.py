@@ -176,16 +176,16 @@ def ladder(found: Mapping[str, Capacity]) -> Figure:
         else:
             left.plot(each["low"], row, ">", color=colour, markersize=11)
             rate = f"at least {each['low']:,.0f}"
-        left.annotate(rate, (each["low"], row), xytext=(0, 7), textcoords="offset points", color=colour, ha="center")
+        left.annotate(rate, (each["low"], row), xytext=(0, 7), textcoords="offset points", color=colour)
         right.barh(row, each["server_us"], 0.6, color=colour, label=f"{name}, server")
         right.barh(row, each["mongod_us"], 0.6, left=each["server_us"], color="#bbbbbb", label="MongoDB")
         runs = found[str(name)].at_capacity()
         right.plot(runs["server_us"], [row] * len(runs), "o", color="white", markeredgecolor=GREY, markersize=3.5)
     left.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.7), xlabel="requests/s")
-    left.set_xlim(left=0)
-    left.margins(x=0.15)
+    ends = [float(each) for name in ("low", "high") for each in table[name] if np.isfinite(each)]
+    left.set_xlim(0, 1.3 * max(1.0, *ends))  # with room for the words beside the last one
     left.set_title(f"capacity, {next(iter(found.values())).slo}", loc="left")
-    right.set_xlabel("processor time of server and MongoDB (grey), µs per request")
+    right.set_xlabel("µs of processor time per request (grey: MongoDB)")
     right.set_title("what a request costs there (dots: single runs)", loc="left")
     right.grid(visible=False, axis="y")
     return drawn

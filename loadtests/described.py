@@ -1,10 +1,11 @@
 """Figures that say in words what they show, for who cannot see them: made from what is drawn."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.category import StrCategoryLocator
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -29,18 +30,46 @@ def alternative(figure: Figure) -> str:
 def _part(axes: Axes) -> str:
     title = axes.get_title(loc="left") or axes.get_title() or "A chart"
     named = [f"{what}: {label}" for what, label in (("x", axes.get_xlabel()), ("y", axes.get_ylabel())) if label]
-    values = [f"{label}: {_values(shown)}" for label, shown in _series(axes) if len(shown)]
-    said = [f"{title} ({'; '.join(named)})" if named else title, *values]
-    return " ".join("; ".join(said).split()) + "."
+    values = [
+        f"{label}: {said}" for label, said in (*_points(axes), *_bars(axes)) if said and not label.startswith("_")
+    ]
+    return " ".join("; ".join([f"{title} ({'; '.join(named)})" if named else title, *values]).split()) + "."
 
 
-def _values(shown: Iterable[tuple[str, float]]) -> str:
-    """Few bars one by one, by their names; much else by its ends."""
-    shown = list(shown)
-    if all(name for name, _ in shown) and len(shown) <= MOST_BARS:
-        return ", ".join(f"{name} {_number(value)}" for name, value in shown)
-    numbers = [value for _, value in shown]
-    low, high = _number(min(numbers)), _number(max(numbers))
+def _points(axes: Axes) -> Iterator[tuple[str, str]]:
+    """Each line and each cloud of dots: its label, and from where to where it goes along the axes that have numbers."""
+    lines: list[tuple[object, Any]] = [(each.get_label(), (each.get_xdata(), each.get_ydata())) for each in axes.lines]
+    clouds = [(each.get_label(), np.asarray(each.get_offsets()).T) for each in axes.collections]
+    for label, along in [*lines, *clouds]:
+        ends = {
+            name: _ends(values)
+            for name, axis, values in zip("xy", (axes.xaxis, axes.yaxis), along, strict=True)
+            if not _names(axis)
+        }
+        yield str(label), ", ".join(f"{name} {said}" if len(ends) > 1 else said for name, said in ends.items() if said)
+
+
+def _bars(axes: Axes) -> Iterator[tuple[str, str]]:
+    """Each group of bars: its label, and their lengths, one by one if they are few."""
+    for bars in axes.containers:
+        if not isinstance(bars, BarContainer) or not bars.patches:
+            continue
+        across = bars.orientation == "horizontal"
+        lengths = [each.get_width() if across else each.get_height() for each in bars.patches]
+        names = _names(axes.yaxis if across else axes.xaxis)
+        label = str(bars.get_label())
+        if len(names) == len(lengths) <= MOST_BARS:
+            yield label, ", ".join(f"{name} {_number(each)}" for name, each in zip(names, lengths, strict=True))
+        else:
+            yield label if not label.startswith("_") else str(bars.patches[0].get_label()), _ends(lengths)
+
+
+def _ends(values: Any) -> str:
+    numbers = np.asarray(values, dtype=float)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return ""
+    low, high = _number(numbers.min()), _number(numbers.max())
     return low if low == high else f"{low} to {high}"
 
 
@@ -48,29 +77,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _series(axes: Axes) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    """The label of each line, cloud of dots and group of bars, and its values: (name of the value or "", value)."""
-    ticks = _named_ticks(axes)
-    for line in axes.lines:
-        yield from _labelled(line.get_label(), np.column_stack([line.get_xdata(), line.get_ydata()]), ticks)
-    for dots in axes.collections:
-        yield from _labelled(dots.get_label(), np.asarray(dots.get_offsets()), ticks)
-    for bars in axes.containers:
-        if isinstance(bars, BarContainer) and not str(bars.get_label()).startswith("_"):
-            lengths = [bar.get_width() if ticks else bar.get_height() for bar in bars.patches]
-            names = list(ticks) if len(ticks) == len(lengths) else [""] * len(lengths)
-            yield str(bars.get_label()), list(zip(names, map(float, lengths), strict=True))
-
-
-def _labelled(label: object, points: Any, ticks: list[str]) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    """A line or dots, unless they only decorate. Where the y axis has names, the values are on the x axis."""
-    if str(label).startswith("_") or not len(points):
-        return
-    along = points[:, 0 if ticks else 1].astype(float)
-    yield str(label), [("", float(value)) for value in along[np.isfinite(along)]]
-
-
-def _named_ticks(axes: Axes) -> list[str]:
-    """The names along the y axis, if it has names and no numbers."""
-    named = isinstance(axes.yaxis.get_major_locator(), (FixedLocator, StrCategoryLocator))
-    return [each.get_text() for each in axes.get_yticklabels()] if named else []
+def _names(axis: Axis) -> list[str]:
+    """The names along an axis, if it has names and no numbers."""
+    named = isinstance(axis.get_major_locator(), FixedLocator | StrCategoryLocator)
+    return [each.get_text() for each in axis.get_ticklabels()] if named else []

@@ -167,8 +167,11 @@ def _icicle(tree: list[_Call], colour: Callable[[_Call], Any]) -> Figure:
     drawn, axes = figure(width=10.0, height=0.22 * depth + 1.0)
     for call in wide:
         row = len(call.path) - 1 - skipped
-        axes.barh(row, call.width, 1.0, left=call.left, color=colour(call), edgecolor="white", linewidth=0.4)
         name = call.path[-1].partition(" (")[0]
+        label = name if call.width > total / 5 else None
+        axes.barh(
+            row, call.width, 1.0, left=call.left, color=colour(call), edgecolor="white", linewidth=0.4, label=label
+        )
         fits = int(call.width / total * 130)
         if fits >= 4:
             text = name if len(name) <= fits else name[: fits - 1] + "…"

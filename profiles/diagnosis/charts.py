@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from loadtests.charts import figure
@@ -18,14 +19,12 @@ SHADES = (
 def budgets(of: Mapping[str, Budget]) -> Figure:
     """Where a request's time goes, a bar for each budget: its parts as shares, and what is left over in grey."""
     drawn, axes = figure(height=0.55 * len(of) + 2.2)
-    shades = dict(zip(PARTS, SHADES, strict=True))
-    for row, each in enumerate(of.values()):
-        left = 0.0
-        for name in PARTS:
-            share = 100 * max(0.0, each.parts.get(name, 0.0)) / each.total_ms
-            axes.barh(row, share, left=left, color=shades[name], label=name if row == 0 else None)
-            left += share
-        axes.barh(row, max(0.0, 100 - left), left=left, color=LEFT_OVER, label="left over" if row == 0 else None)
+    rows, left = range(len(of)), np.zeros(len(of))
+    for name, shade in zip(PARTS, SHADES, strict=True):
+        shares = np.array([100 * max(0.0, each.parts.get(name, 0.0)) / each.total_ms for each in of.values()])
+        axes.barh(rows, shares, left=left, color=shade, label=name)
+        left += shares
+    axes.barh(rows, np.maximum(0.0, 100 - left), left=left, color=LEFT_OVER, label="left over")
     axes.set(xlabel="share of the time from due to answered, %", xlim=(0, 100))
     axes.set(yticks=range(len(of)), yticklabels=[f"{name}, {each.total_ms:.1f} ms" for name, each in of.items()])
     axes.invert_yaxis()

@@ -13,7 +13,7 @@ def test_a_line_is_told_by_its_ends() -> None:
     axes.plot([1, 3], [1, 1], color="#cccccc")  # a decoration
     axes.set(xlabel="round", ylabel="µs")
     axes.set_title("what a read costs", loc="left")
-    assert alternative(drawn) == "what a read costs (x: round; y: µs); cache off: 20 to 1,478."
+    assert alternative(drawn) == "what a read costs (x: round; y: µs); cache off: x 1 to 3, y 20 to 1,478."
 
 
 def test_dots_beside_names_are_told_along_the_axis_with_numbers() -> None:
