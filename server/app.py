@@ -20,6 +20,7 @@ from server.http_server import server_for
 from server.integrations.background import Background
 from server.integrations.routes import integrations
 from server.messages import MessageService
+from server.mongodb import DRIVER_LOGGER, OneLine
 from server.recent import reader_for
 from server.settings import DatabaseAddress, Settings
 from server.store import Store
@@ -41,6 +42,7 @@ async def main(
     Raises `StoreUnavailable` if the database does not answer.
     """
     log_to_stderr(access_log=settings.access_log == "on")
+    logging.getLogger(DRIVER_LOGGER).addFilter(OneLine())
     in_flight = InFlight()
     metrics = Metrics(in_flight)
 

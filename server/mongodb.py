@@ -22,6 +22,7 @@ from server.messages import StoreRefused, StoreUnavailable
 from server.phases import DATABASE, Phase
 
 DRIVER_ERRORS = (errors.PyMongoError, BSONError)
+DRIVER_LOGGER = "pymongo.client"
 
 DUPLICATE_KEY = 11000
 # Codes of MongoDB's error_codes.yml after which the same operation may succeed at once.
@@ -180,6 +181,18 @@ def first_line(error: Exception) -> str:
     for appended in (", full error: ", ", Timeout:", " (configured timeouts:", " dup key: "):
         text = text.split(appended, maxsplit=1)[0]
     return text.splitlines()[0] if text else type(error).__name__
+
+
+class OneLine(logging.Filter):
+    """For the driver's logger: that no server was reached is one line, as the driver itself asks again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten `record`; always true."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, errors.ConnectionFailure):
+            record.msg, record.args, record.exc_info = f"{record.getMessage()} {first_line(error)}", None, None
+            record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        return True
 
 
 def passes(error: Exception) -> bool:

@@ -11,14 +11,14 @@ import pytest
 import pytest_asyncio
 from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from harness.mongod import REPLICA_SET
 from harness.replica_set import start_replica_set
 from harness.throwaway import FAILPOINTS, mongod_running
 from server.api.problems import problem
 from server.messages import NewMessage, Position, StoreRefused, StoreUnavailable, Write
-from server.mongodb import CURES, LATER, PASSING, unavailable
+from server.mongodb import CURES, DRIVER_LOGGER, LATER, PASSING, OneLine, unavailable
 from server.store import Store
 from tests.server.writing import add
 
@@ -192,6 +192,23 @@ async def test_what_nobody_foresaw_is_logged_and_refused(
             await call(store)
         (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
         assert record.exc_info
+
+
+def test_that_the_driver_reaches_no_server_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    logger, one_line = logging.getLogger(DRIVER_LOGGER), OneLine()
+    logger.addFilter(one_line)
+    try:
+        for error in (ServerSelectionTimeoutError("nobody, Timeout: 1.0s, Topology …"), KeyError("a bug")):
+            try:
+                raise error
+            except Exception:
+                logger.exception("a background task:")
+    finally:
+        logger.removeFilter(one_line)
+    away, bug = caplog.records
+    assert (away.levelname, away.getMessage(), away.exc_info) == ("WARNING", "a background task: nobody", None)
+    assert bug.exc_info
+    assert bug.levelname == "ERROR"
 
 
 @pytest.mark.asyncio
