@@ -14,12 +14,13 @@ costs slow writers a retry, a long one makes readers wait behind a dead writer.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from server.messages import Entry, Message, Messages, Page, Position, Void
+from server.messages import Entry, Message, Messages, Page, Position, StoreUnavailable, Void
 
 GAP_SECONDS = 0.5
 POLL_SECONDS = 0.01
@@ -37,6 +38,7 @@ class Timeline:
         self._messages = messages
         self._clock = clock
         self._missing_since: tuple[int, float] | None = None
+        self._was_away = False  # the database, since all that it has was last shown
         self.complete = 0
 
     async def start(self) -> None:
@@ -64,7 +66,8 @@ class Timeline:
     async def recent(self, limit: int, seen: int = 0) -> Page:
         """The `limit` newest messages, newest first, from a state that includes number `seen`."""
         complete = self.complete
-        entries = await self._messages.before(Position(), limit + 1)
+        with self._noting_outages():
+            entries = await self._messages.before(Position(), limit + 1)
         numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
         # Usually the page reaches down to `complete`, and so shows which numbers are missing.
         lowest = numbers[0] if numbers else None
@@ -124,12 +127,16 @@ class Timeline:
 
         Waits WAIT_SECONDS at most. Numbers that have been missing for GAP_SECONDS are made void.
         """
+        with self._noting_outages():
+            await self._catch_up(seen)
+
+    async def _catch_up(self, seen: int) -> None:
         deadline = self._clock() + WAIT_SECONDS
         while numbers := await self._messages.numbers_after(self.complete, BATCH):
             self.complete = _extended(self.complete, numbers)
             if numbers[-1] <= self.complete:
                 if len(numbers) < BATCH:
-                    return
+                    break
             elif self._overdue(numbers):
                 present = next(number for number in numbers if number > self.complete)
                 await self._messages.make_void(range(self.complete + 1, present))
@@ -137,6 +144,16 @@ class Timeline:
                 return
             else:
                 await asyncio.sleep(POLL_SECONDS)
+        self._was_away = False
+
+    @contextmanager
+    def _noting_outages(self) -> Iterator[None]:
+        """Note that the database is away. Who held the missing numbers then has failed with it, most likely."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._was_away = True
+            raise
 
     async def _page(self, entries: list[Entry], position: Position, limit: int, complete: int) -> Page:
         """A page of messages numbered up to `complete`, of which `entries` are the first below `position`.
@@ -157,13 +174,16 @@ class Timeline:
         return Page(messages[:limit], more, complete)
 
     def _overdue(self, numbers: list[int]) -> bool:
-        """Whether the first number missing below the last of `numbers` has been missing for GAP_SECONDS."""
+        """Whether the first number missing below the last of `numbers` has been missing for GAP_SECONDS.
+
+        Or at all, after an outage: a list that waits once more would lack what was acknowledged before it.
+        """
         if not numbers or numbers[-1] <= self.complete:
             return False
         missing = self.complete + 1
         if self._missing_since is None or self._missing_since[0] != missing:
             self._missing_since = (missing, self._clock())
-        return self._clock() - self._missing_since[1] >= GAP_SECONDS
+        return self._was_away or self._clock() - self._missing_since[1] >= GAP_SECONDS
 
 
 def _extended(complete: int, numbers: Iterable[int]) -> int:

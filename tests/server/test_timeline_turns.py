@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server import tasks
-from server.messages import MessageService, Position, Void
+from server.messages import MessageService, Position, StoreUnavailable, Void
 from server.timeline import BATCH, GAP_SECONDS, WAIT_SECONDS, Timeline
 from server.writer import Single
 from tests.server.clock import Clock
@@ -37,6 +37,30 @@ async def test_it_caches_nothing_and_takes_note_of_the_next_number_only(clock: C
     timeline.note_stored(message(1))
     assert timeline.complete == 1
     assert timeline.cached(1, 0) is None
+
+
+@pytest.mark.parametrize("fails", ["before", "numbers_after"])
+async def test_after_an_outage_nobody_waits_for_missing_numbers(clock: Clock, fails: str) -> None:
+    class Away(Memory):
+        is_away = False
+
+        async def _query(self, name: str, limit: int | None = None) -> None:
+            if self.is_away and name == fails:
+                raise StoreUnavailable("no primary")
+            await super()._query(name, limit)
+
+    memory = Away()
+    timeline = Timeline(memory, clock)
+    memory.store(message(1), message(3))
+    await timeline.catch_up()
+    assert timeline.complete == 1  # 2 may be on its way
+    memory.is_away = True
+    with pytest.raises(StoreUnavailable):
+        await (timeline.recent(5) if fails == "before" else timeline.catch_up())
+    memory.is_away = False
+    assert numbers((await timeline.recent(5)).messages) == [3, 1]
+    memory.store(message(5))
+    assert numbers((await timeline.recent(5)).messages) == [3, 1]  # as young as ever
 
 
 async def test_a_page_that_shows_all_that_is_missing_is_one_query(clock: Clock) -> None:
