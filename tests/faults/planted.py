@@ -13,12 +13,18 @@ from typing import Any
 
 from pymongo.write_concern import WriteConcern
 
-from server import app, recent, store, timeline, workers
+from server import app, mongodb, recent, store, timeline, workers
 from server.messages import Entry, Page
 
 
+def _replace(owner: Any, name: str, value: Any) -> None:
+    """Put `value` in the place of what the service has under this name. Raises `AttributeError` if it has nothing."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
 def _not_durable() -> None:
-    store.DURABLE = WriteConcern(w=1)
+    _replace(store, "DURABLE", WriteConcern(w=1))
 
 
 def _keys_forgotten() -> None:
@@ -27,7 +33,7 @@ def _keys_forgotten() -> None:
     def without_key(self: Any, write: Any) -> Any:
         return {name: value for name, value in document(self, write).items() if name != "dedupe"}
 
-    store.Store._document = without_key  # type: ignore[method-assign]
+    _replace(store.Store, "_document", without_key)
 
 
 def _since_too_late() -> None:
@@ -37,7 +43,7 @@ def _since_too_late() -> None:
         found = await first_since(self, since)
         return None if found is None else found + 1
 
-    store.Store.first_since = late  # type: ignore[method-assign]
+    _replace(store.Store, "first_since", late)
 
 
 def _times_fall() -> None:
@@ -47,14 +53,14 @@ def _times_fall() -> None:
         first, now, *rest = await next_numbers(self, *arguments)
         return first, now.replace(microsecond=now.microsecond // 100_000 * 100_000) if first % 2 else now, *rest
 
-    store.Store._next_numbers = earlier  # type: ignore[method-assign]
+    _replace(store.Store, "_next_numbers", earlier)
 
 
 def _gaps_skipped() -> None:
     def skip(complete: int, numbers: Any) -> int:
         return max([complete, *numbers])
 
-    timeline._extended = skip
+    _replace(timeline, "_extended", skip)
 
 
 def _cache_trusted() -> None:
@@ -66,27 +72,25 @@ def _cache_trusted() -> None:
         async def recent(self, limit: int, seen: int = 0) -> Page:
             return self.cached(limit) or await super().recent(limit, seen)
 
-    recent.TailCache = Trusted  # type: ignore[misc]
+    _replace(recent, "TailCache", Trusted)
 
 
 def _not_drained() -> None:
     async def at_once(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    app._drain = at_once
+    _replace(app, "_drain", at_once)
 
 
 def _workers_not_replaced() -> None:
     async def never(self: Any, worker: Any) -> None:
         await asyncio.Event().wait()
 
-    workers._Workers._keep = never  # type: ignore[method-assign]
+    _replace(workers._Workers, "_keep", never)
 
 
 def _database_errors_untranslated() -> None:
-    import contextlib
-
-    store._errors_translated = contextlib.nullcontext
+    _replace(mongodb, "unavailable", lambda error: error)
 
 
 @dataclass(frozen=True)
