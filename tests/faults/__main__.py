@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 from pymongo.errors import PyMongoError
-from tqdm import tqdm
 
-from harness import interrupts
+from harness import interrupts, progress
 from harness.mongod import MongodError
 from harness.processes import ProgramError
 from practice.outages.checks import Finding
@@ -22,7 +21,6 @@ from tests.faults.run import Plan, histories, judged, read_plan, run
 from tests.faults.totals import table, told
 
 RUNS = Path(".lab/faults")
-BAR = "{desc} {n_fmt}/{total_fmt} faults |{bar}| {elapsed}, about {remaining} left"
 PLANTED_SECONDS = 60.0
 
 
@@ -81,7 +79,7 @@ def _run(plan: Plan, keep: bool) -> Sequence[Finding]:
     """Run a plan, print its totals, and keep its folder if there are findings, which are returned."""
     folder = RUNS / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
-        with tqdm(total=plan.faults, bar_format=BAR, disable=None) as bar:
+        with progress.bar("faults", plan.faults) as bar:
             run(plan, folder, bar)
         found = _show(folder)
     except BaseException:

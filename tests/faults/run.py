@@ -10,9 +10,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from harness import clock
+from harness.progress import Bar
 from practice.outages import history
 from practice.outages.callers import Caller
 from practice.outages.checks import Finding, findings
@@ -84,7 +83,7 @@ def judged(found: Sequence[History]) -> list[Finding]:
     return [finding for each in found for finding in findings(each, STALE_SECONDS)]
 
 
-def run(plan: Plan, folder: Path, bar: "tqdm[object]") -> None:
+def run(plan: Plan, folder: Path, bar: "Bar[object]") -> None:
     """Do what `plan` says, with everything that is recorded in `folder`. Raises `MongodError`, `ProgramError`."""
     folder.mkdir(parents=True)
     (folder / PLAN).write_text(json.dumps(asdict(plan), indent=1) + "\n")
@@ -111,7 +110,7 @@ def run(plan: Plan, folder: Path, bar: "tqdm[object]") -> None:
 class Run:
     """The steps of a run in a setting, as they come."""
 
-    def __init__(self, setting: Setting, own: Embedded, bar: "tqdm[object]") -> None:
+    def __init__(self, setting: Setting, own: Embedded, bar: "Bar[object]") -> None:
         self._setting, self._own, self._bar = setting, own, bar
         self._dice = random.Random(setting.seed)
         self._looked_at = 0  # the highest number of the last look
