@@ -17,6 +17,7 @@ from harness.servers import Server
 from migrations.operations import Backfill, Index
 from notebooks import lab
 from notebooks.your_turn import (
+    breaks,
     data,
     ladder,
     mixed,
@@ -29,6 +30,7 @@ from notebooks.your_turn import (
     writes,
 )
 from notebooks.your_turn.verdict import Verdict
+from practice.outages import history
 from tests import pages
 
 TAG = "your-turn"
@@ -36,6 +38,7 @@ SOLUTIONS = lab.NOTEBOOKS / "solutions"
 RUNGS = pd.DataFrame(
     {"low": [100.0, 110.0, 300.0], "high": [150.0, 400.0, float("inf")]}, index=["baseline", "+ cache", "+ all"]
 )
+POST = history.Post("w", "a", 1.0, 2.0, history.ACKNOWLEDGED, "x", 1, "2024-02-29T12:00:00.000Z")
 
 
 def tasks(notebook: Path) -> list[str]:
@@ -75,6 +78,7 @@ def variables(
         "uri": mongodb_uri,
         "capacities": {"single": SimpleNamespace(low=50.0)},
         "rungs": RUNGS,
+        "everything": [POST, history.Stored([(POST.text, POST.seq, POST.at)])],
     }
     exec(imports, known)
     return known
@@ -275,6 +279,19 @@ def test_capacities_are_told_apart_by_their_intervals() -> None:
     assert ladder.apart(["+ all"], RUNGS).right
     hinted(ladder.apart([], RUNGS), "above")
     hinted(ladder.apart(["+ cache", "+ all"], RUNGS), "compare")
+
+
+def test_a_message_is_stored_twice_and_none_is_lost() -> None:
+    everything = [POST, history.Stored([(POST.text, POST.seq, POST.at)])]
+    hinted(breaks.doubled([], everything), "keep all rows")
+    hinted(breaks.doubled(everything[-1].messages, everything), "by its text")
+    hinted(breaks.doubled("x", everything), "begin with")
+
+
+def test_a_majority_has_to_be_left() -> None:
+    hinted(breaks.deaths(lambda members: members // 2), "a majority of all 2")
+    hinted(breaks.deaths(lambda members: 1), "a majority of all 1")
+    hinted(breaks.deaths(2), "lambda members")
 
 
 def test_a_question_that_both_servers_answer_alike_tells_nothing() -> None:

@@ -43,20 +43,24 @@ def held_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def held_db(held_dir: Path) -> Iterator[Database]:
-    with mongod.given_or_running(None, held_dir) as uri:
-        db = runner.connect(uri, "held")
-        runner.up(db)
-        yield db
-        db.client.close()
+def held_uri(held_dir: Path) -> Iterator[str]:
+    with mongod.running(held_dir) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def held_db(held_uri: str) -> Iterator[Database]:
+    db = runner.connect(held_uri, "held")
+    runner.up(db)
+    yield db
+    db.client.close()
 
 
 @pytest.fixture
-def on_held(held_db: Database, tmp_path: Path) -> Iterator[StartServer]:
+def on_held(held_uri: str, held_db: Database, tmp_path: Path) -> Iterator[StartServer]:
     """Start a server on the MongoDB that may be held."""
     with ExitStack() as servers:
-        (host, port) = held_db.client.address
-        place = {"mongodb_uri": f"mongodb://{host}:{port}", "database": held_db.name}
+        place = {"mongodb_uri": held_uri, "database": held_db.name}
         yield lambda **settings: servers.enter_context(service.running(tmp_path / "log", **place, **settings))
 
 
