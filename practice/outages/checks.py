@@ -4,13 +4,13 @@ import bisect
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from practice import histories
 from practice.histories import Read, Wrote
-from practice.outages.history import ACKNOWLEDGED, Asked, Fault, Followed, History, Listed, Post
+from practice.outages.history import ACKNOWLEDGED, Asked, Fault, Followed, History, Post
 
 SERVER_ERROR = "500"
 # What is under way when a process is killed is unanswered, and so is what is sent until its connections are closed.
@@ -63,8 +63,13 @@ class Facts:
 
     @cached_property
     def by_time(self) -> list[Post]:
-        """The first acknowledgements, by the time of the message."""
-        return sorted(self.acknowledged.values(), key=lambda each: each.at)
+        """The first acknowledgements, by the time of the message and its number."""
+        return sorted(self.acknowledged.values(), key=lambda each: (each.at, each.seq))
+
+    @cached_property
+    def by_number(self) -> list[Post]:
+        """The first acknowledgements, by the number of the message."""
+        return sorted(self.acknowledged.values(), key=lambda each: each.seq)
 
     @cached_property
     def _by_acknowledgement(self) -> tuple[list[float], list[int]]:
@@ -78,11 +83,19 @@ class Facts:
         count = bisect.bisect_left(times, moment)
         return highest[count - 1] if count else 0
 
-    def since(self, time: str) -> Sequence[Post]:
-        """The acknowledgements of messages of that time and later."""
-        return (
-            self.by_time[bisect.bisect_left(self.by_time, time, key=lambda each: each.at) :] if time else self.by_time
-        )
+    def between(self, above: int, below: int) -> Iterator[Post]:
+        """The acknowledgements of messages numbered between these; 0 is no bound."""
+        begin = bisect.bisect_right(self.by_number, above, key=lambda each: each.seq) if above else 0
+        end = bisect.bisect_left(self.by_number, below, key=lambda each: each.seq) if below else None
+        return itertools.islice(self.by_number, begin, end)
+
+    def first_since(self, time: str, before: float) -> int | None:
+        """The lowest number of a message of that time or later that was acknowledged before the moment `before`.
+
+        As times do not fall while numbers grow, which `disorder` checks, it is the first of these by time.
+        """
+        begin = bisect.bisect_left(self.by_time, time, key=lambda each: each.at)
+        return next((each.seq for each in itertools.islice(self.by_time, begin, None) if each.ended < before), None)
 
     def _acknowledged_at(self, text: str) -> float:
         return self.acknowledged[text].ended if text in self.acknowledged else math.inf
@@ -115,9 +128,8 @@ def hidden(facts: Facts) -> Iterator[Finding]:
     for walked in facts.history.walked:
         if walked.outcome == ACKNOWLEDGED:
             shown = set(walked.shown)
-            for each in facts.since(walked.since):
-                in_range = walked.down_to < each.seq and (not walked.below or each.seq < walked.below)
-                is_due = in_range and each.ended < walked.began - facts.fresh_seconds
+            for each in facts.between(walked.down_to, walked.below):
+                is_due = each.at >= walked.since and each.ended < walked.began - facts.fresh_seconds
                 if is_due and each.text not in shown and each.text in facts.stored_texts:
                     since = f"since {walked.since} (it is of {each.at})" if walked.since else "of all"
                     yield Finding(
@@ -178,9 +190,14 @@ def stale(facts: Facts) -> Iterator[Finding]:
         shown = [number_of.get(text, 0) for text in each.shown]
         # Only what stands between the oldest that it shows and the newest that it has to show can be missing.
         is_full = len(shown) >= each.limit
-        begins = _first_since(facts, numbers, each) if each.since and not is_full else min(shown, default=0)
+        begins: float = min(shown, default=0)
+        if each.since and not is_full:
+            first = facts.first_since(each.since, each.began)
+            begins = math.inf if first is None else first
         ends = max([each.seen, facts.highest_before(each.began - facts.fresh_seconds), *shown])
         window = facts.writes[bisect.bisect_left(numbers, begins) : bisect.bisect_right(numbers, ends)]
+        if each.shown == [wrote.text for wrote in reversed(window)] and facts.stored_texts.issuperset(each.shown):
+            continue  # all of it, in order: the rest compares each with each
         read = Read(each.began, each.limit, tuple(each.shown), each.seen)
         for found in histories.violations(window, [read], facts.stored_texts, fresh_seconds=facts.fresh_seconds):
             if found.read is not None:
@@ -190,12 +207,6 @@ def stale(facts: Facts) -> Iterator[Finding]:
                     each.ended,
                     f"{found.kind}: {found.text!r}, in a list{since} of {each.service} for {each.who}",
                 )
-
-
-def _first_since(facts: Facts, numbers: list[int], listed: Listed) -> int:
-    """The number from which on a list since a time has to show all messages."""
-    due = [each.seq for each in facts.since(listed.since) if each.ended < listed.began]
-    return min(due, default=numbers[-1] + 1 if numbers else 0)
 
 
 def cut(facts: Facts) -> Iterator[Finding]:
