@@ -17,10 +17,17 @@ from tests.faults.run import PLAN, Plan, histories, judged
 from tests.faults.schedule import steps
 from tests.faults.totals import table, told
 from tests.in_process import invoke
+from tests.pages import ROOT
 
 SHORT = ("primary killed", "worker killed", "replies lost after the commit", "embedded mongod killed")
 SECONDS = 500.0  # a minute on a quiet machine
 PLANTED = ("acknowledged before a majority has it", "keys forgotten")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command be found in any folder: the tests are not installed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 # On real processes.
