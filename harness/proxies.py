@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ Pair = tuple[str, str]
 Pairs = Sequence[Pair]
 
 CHUNK = 64 * 1024
+END_SECONDS = 5.0
 STRANGER = "stranger"
 # The first element of a command that writes, as it is in MongoDB's messages: a string (2) with this name.
 INSERT = b"\x02insert\x00"
@@ -208,8 +210,14 @@ class Proxies:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._program is not None:
-            processes.stop(self._program, 0)
+        if self._program is None:
+            return
+        stdin = self._program.process.stdin
+        assert stdin is not None
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            stdin.close()  # at its end they end
+            self._program.process.wait(END_SECONDS)
+        processes.stop(self._program, 0)
 
     def know(self, pid: int, name: str) -> None:
         """Let `name` be the process `pid` from now on, and all that it starts."""
