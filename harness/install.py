@@ -1,6 +1,6 @@
 """Install the packages of a lock file with pip, and say how far it is: `python -m harness.install requirements.lock`.
 
-For `make setup`, so nothing but the standard library and pip is there.
+For `make setup`, so nothing but the standard library, pip and this folder is there.
 """
 
 import re
@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from harness.threads import meanwhile
 
 PIP = ("-m", "pip", "install", "--disable-pip-version-check", "--no-color", "--progress-bar", "off", "--require-hashes")
 PINNED = re.compile(r"^[A-Za-z0-9][^\\#]*==[^\\#]*", re.MULTILINE)
@@ -63,20 +65,17 @@ def packages(lock: Path) -> list[str]:
 @contextmanager
 def _said_meanwhile(found: Installation) -> Iterator[None]:
     """Say how far it is while the block runs, and at its end."""
-    in_terminal, ended = sys.stderr.isatty(), threading.Event()
+    in_terminal = sys.stderr.isatty()
     begin, end = ("\r", "") if in_terminal else ("", "\n")
 
-    def say() -> None:
+    def say(ended: threading.Event) -> None:
         while not ended.wait(IN_TERMINAL if in_terminal else IN_LOG):
             print(f"{begin}{found} ", end=end, file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=say, daemon=True)
-    thread.start()
     try:
-        yield
+        with meanwhile(say):
+            yield
     finally:
-        ended.set()
-        thread.join()
         print(f"{begin}{found} ", file=sys.stderr)
 
 

@@ -86,7 +86,7 @@ T = TypeVar("T")
 
 
 class Operating(Protocol):
-    """What has operations.
+    """An object with methods that are operations of the database.
 
     `seconds` is the longest time that one of them takes, None for no bound. `primary` is the one whose answers are
     known to include all that was acknowledged before it was elected, None if none is.
@@ -105,7 +105,7 @@ B = TypeVar("B", bound=Operating)
 def read(
     method: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[B, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine method that reads an operation which includes all that was acknowledged before it began.
+    """Decorate a coroutine method that reads: its result includes all that was acknowledged before it began.
 
     A primary knows only what was replicated to a majority while it was a secondary, and that a little late. Until it
     has replicated something itself, it may leave out what the last primary acknowledged: so nothing is read before.
@@ -129,7 +129,7 @@ def read(
 def operation(
     method: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[B, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine method, which has to be safe to repeat, an operation of the database.
+    """Decorate a coroutine method as one operation of the database. It has to be safe to repeat.
 
     It is repeated after errors that pass, ends within the `seconds` of its object, and raises `StoreUnavailable`. Its
     time counts as the phase DATABASE.
