@@ -5,7 +5,6 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
@@ -19,17 +18,6 @@ from tests.waiting import eventually
 
 LAST = b"GET /last HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"
 MUCH = 20_000_000  # bytes; more than all the sockets between us hold
-
-
-@pytest.fixture
-def echo() -> Echo:
-    return Echo()
-
-
-@pytest.fixture(params=LOOPS)
-def server(request: pytest.FixtureRequest, echo: Echo) -> Iterator[Serving]:
-    with serving(request.param, echo.respond) as server:
-        yield server
 
 
 def bodies(server: Serving, *parts: bytes, half_close: bool = False) -> list[bytes]:

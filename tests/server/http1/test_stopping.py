@@ -3,7 +3,6 @@
 import logging
 import math
 import socket
-from collections.abc import Iterator
 
 import pytest
 from tornado.httputil import HTTPHeaders, ResponseStartLine
@@ -17,17 +16,6 @@ from tests.waiting import eventually
 
 MUCH = 20_000_000  # bytes; more than all the sockets between us hold
 SOME = 100_000  # bytes; the kernel holds them for a peer that does not read
-
-
-@pytest.fixture
-def echo() -> Echo:
-    return Echo()
-
-
-@pytest.fixture(params=LOOPS)
-def server(request: pytest.FixtureRequest, echo: Echo) -> Iterator[Serving]:
-    with serving(request.param, echo.respond) as server:
-        yield server
 
 
 @pytest.fixture
