@@ -10,10 +10,14 @@ tell the two apart. So after GAP_SECONDS the number is made void: an entry is st
 Numbers are unique in the database, so a writer that was only slow finds its number taken and allocates a new one.
 Whichever comes first wins, and no message is ever skipped by a guess. GAP_SECONDS may have any value: a short one
 costs slow writers a retry, a long one makes readers wait behind a dead writer.
+
+Who has not looked for longer than that cannot know how long a number has been missing. Then it is made void at once:
+what is above it may have been acknowledged long ago, and a list that waited once more would lack it.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,12 +41,13 @@ class Timeline:
     def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
         self._messages = messages
         self._clock = clock
-        self._missing_since: tuple[int, float] | None = None
-        self._was_away = False  # the database, since all that it has was last shown
+        # The highest number that each look at the database found, of the last GAP_SECONDS, oldest first.
+        self._looks: deque[tuple[float, int]] = deque([(clock(), 0)])
         self.complete = 0
 
     async def start(self) -> None:
         """Initialise `complete` from the database. Raises `StoreUnavailable`."""
+        self._looks.clear()
         self.complete = await self._messages.known_complete()
 
     def cached(self, limit: int, seen: int) -> Page | None:
@@ -65,7 +70,7 @@ class Timeline:
 
     async def recent(self, limit: int, seen: int = 0) -> Page:
         """The `limit` newest messages, newest first, from a state that includes number `seen`."""
-        complete = self.complete
+        complete, began = self.complete, self._clock()
         with self._noting_outages():
             entries = await self._messages.before(Position(), limit + 1)
         numbers = [entry.seq for entry in reversed(entries) if entry.seq is not None]
@@ -77,7 +82,10 @@ class Timeline:
         if reaches:
             complete = _extended(complete, numbers)
             self.complete = max(self.complete, complete)
-        if not reaches or complete < seen or self._overdue(numbers):
+        overdue = self._overdue(numbers)
+        if reaches:
+            self._note_look(began, numbers)
+        if not reaches or complete < seen or overdue:
             await self.catch_up(seen)
             return await self.page(Position(), limit)
         return await self._page(entries, Position(), limit, complete)
@@ -132,27 +140,31 @@ class Timeline:
 
     async def _catch_up(self, seen: int) -> None:
         deadline = self._clock() + WAIT_SECONDS
-        while numbers := await self._messages.numbers_after(self.complete, BATCH):
+        while True:
+            began = self._clock()
+            numbers = await self._messages.numbers_after(self.complete, BATCH)
             self.complete = _extended(self.complete, numbers)
-            if numbers[-1] <= self.complete:
-                if len(numbers) < BATCH:
-                    break
-            elif self._overdue(numbers):
+            overdue = self._overdue(numbers)
+            if len(numbers) < BATCH:
+                self._note_look(began, numbers)
+            if overdue:
                 present = next(number for number in numbers if number > self.complete)
                 await self._messages.make_void(range(self.complete + 1, present))
+            elif not numbers or numbers[-1] <= self.complete:
+                if len(numbers) < BATCH:
+                    return
             elif self.complete >= seen or self._clock() > deadline:
                 return
             else:
                 await asyncio.sleep(POLL_SECONDS)
-        self._was_away = False
 
     @contextmanager
     def _noting_outages(self) -> Iterator[None]:
-        """Note that the database is away. Who held the missing numbers then has failed with it, most likely."""
+        """Forget the looks if the database is away. Who held the missing numbers has failed with it, most likely."""
         try:
             yield
         except StoreUnavailable:
-            self._was_away = True
+            self._looks.clear()
             raise
 
     async def _page(self, entries: list[Entry], position: Position, limit: int, complete: int) -> Page:
@@ -174,16 +186,18 @@ class Timeline:
         return Page(messages[:limit], more, complete)
 
     def _overdue(self, numbers: list[int]) -> bool:
-        """Whether the first number missing below the last of `numbers` has been missing for GAP_SECONDS.
+        """Whether a number is missing below the last of `numbers`, and may have been for GAP_SECONDS.
 
-        Or at all, after an outage: a list that waits once more would lack what was acknowledged before it.
+        It was not missing yet at a look that found nothing above it.
         """
-        if not numbers or numbers[-1] <= self.complete:
-            return False
+        while self._looks and self._looks[0][0] <= self._clock() - GAP_SECONDS:
+            self._looks.popleft()
         missing = self.complete + 1
-        if self._missing_since is None or self._missing_since[0] != missing:
-            self._missing_since = (missing, self._clock())
-        return self._was_away or self._clock() - self._missing_since[1] >= GAP_SECONDS
+        return missing < max(numbers, default=0) and (not self._looks or self._looks[0][1] > missing)
+
+    def _note_look(self, began: float, numbers: list[int]) -> None:
+        """Remember a look that began then, and found `numbers`, the highest among them."""
+        self._looks.append((began, max(numbers, default=self.complete)))
 
 
 def _extended(complete: int, numbers: Iterable[int]) -> int:
