@@ -14,6 +14,7 @@ from server.admission import Admission
 from server.api.access import Access
 from server.api.exchange import Dependencies
 from server.api.routes import all_routes, application
+from server.http1 import kernel
 from server.http1.proxies import TrustedProxies
 from server.http1.server import Server
 from server.http_server import server_for
@@ -79,6 +80,9 @@ async def main(
 
     await stop.wait()
 
+    if settings.workers == 1:  # a worker may be stopped alone; the others listen on the same sockets
+        for each in sockets:
+            kernel.stop_connecting(each)
     background.stop()
     await _drain(server, in_flight)
     await tasks.end(*running)

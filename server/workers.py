@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 import uvloop
 
 from server.app import DRAIN_SECONDS, asked_to_stop, main
+from server.http1 import kernel
 from server.http1.server import CLOSE_SECONDS
 from server.messages import StoreUnavailable
 from server.settings import DatabaseAddress, Settings
@@ -73,6 +74,7 @@ class _Workers:
         finally:
             # Whoever connects when the last worker has stopped to accept would wait as long as this one listens.
             for listening_socket in self._sockets:
+                kernel.stop_connecting(listening_socket)
                 listening_socket.close()
             await self._stop()
 

@@ -34,6 +34,7 @@ IDLE, RECEIVING, ANSWERING, SENDING, LINGERING = State
 # send again, and is told by that answer to send no more here; who does not send within this time is hung up on.
 STOPPING_SECONDS = 0.5
 STOPS = "the service stops: send it again"
+NOT_BEGUN = "the service stops: what is on its way here was not begun, send it again"
 UNFINISHED = "the service stops, and what was asked may have been done: send it again with the same Idempotency-Key"
 INTERNAL_ERROR = "internal error: report the X-Request-ID of this response"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -94,7 +95,7 @@ class Connection(asyncio.Protocol):
         """Close when everything is written. Whose request has not come completely, or is not answered, is told so."""
         self._write()
         if self._state is IDLE:
-            self._linger()
+            self._hang_up()
         elif self._state is RECEIVING:
             self._refuse(_stops(STOPS))
         elif self._answer is not None and not self._answer.has_begun:
@@ -107,7 +108,11 @@ class Connection(asyncio.Protocol):
         if now < self._since + self._patience():
             return
         if self._state is IDLE:
-            if not kernel.unread(self.transport):  # else it is read in this turn
+            if kernel.unread(self.transport):
+                return  # it is read in this turn
+            if self.server.is_stopping:
+                self._hang_up()
+            else:
                 self._linger()
         elif self._state is RECEIVING:
             self._refuse(
@@ -219,6 +224,13 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request) -> Answer:
         self._state, caller = ANSWERING, self.server.caller
         return Answer(self, request, self._address if caller is None else caller(self._address, request))
+
+    def _hang_up(self) -> None:
+        """Tell an idle caller that the server stops, and end the connection.
+
+        A request may be on its way: it gets this as its answer, and so does not end in silence (RFC 9110, 15.5.9).
+        """
+        self._refuse(Refused(NOT_BEGUN, HTTPStatus.REQUEST_TIMEOUT, {"Retry-After": "1"}))
 
     def _linger(self) -> None:
         """End the connection. At once, what is still on its way to us would destroy what is on its way to the peer."""

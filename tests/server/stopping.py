@@ -35,11 +35,14 @@ class Noted:
 
 
 @contextmanager
-def posting(url: str, callers: int, pipelined: int) -> Iterator[Noted]:
-    """Have `callers` post while the block runs and until they are refused, each `pipelined` messages at a time."""
+def posting(url: str, callers: int, pipelined: int, reconnecting: bool = False) -> Iterator[Noted]:
+    """Have `callers` post while the block runs and until they are refused, each `pipelined` messages at a time.
+
+    If `reconnecting`, on a new connection each time.
+    """
     noted, ended = Noted(), threading.Event()
     threads = [
-        threading.Thread(target=_post_until, args=(url, f"{number}", pipelined, noted, ended))
+        threading.Thread(target=_post_until, args=(url, f"{number}", pipelined, reconnecting, noted, ended))
         for number in range(callers)
     ]
     for each in threads:
@@ -52,7 +55,7 @@ def posting(url: str, callers: int, pipelined: int) -> Iterator[Noted]:
             each.join()
 
 
-def _post_until(url: str, name: str, pipelined: int, noted: Noted, ended: threading.Event) -> None:
+def _post_until(url: str, name: str, pipelined: int, reconnecting: bool, noted: Noted, ended: threading.Event) -> None:
     """Post, on a new connection whenever one has ended, until none is accepted after `ended`."""
     count = 0
     while True:
@@ -67,7 +70,7 @@ def _post_until(url: str, name: str, pipelined: int, noted: Noted, ended: thread
             while keeps:
                 texts = [f"{name}.{count + each}" for each in range(pipelined)]
                 count += pipelined
-                keeps = _exchange(caller, answers, texts, noted)
+                keeps = _exchange(caller, answers, texts, noted) and not reconnecting
 
 
 def _exchange(caller: socket.socket, answers: object, texts: list[str], noted: Noted) -> bool:

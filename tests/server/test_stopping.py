@@ -175,4 +175,15 @@ def test_under_load_every_stored_message_is_answered_whenever_it_stops(
         assert server.process.wait(EXIT_SECONDS) == 0
     assert {each["text"] for each in migrated.messages.find({"void": None})} == noted.stored
     assert noted.cut == noted.waited == []
+    assert pipelined > 1 or noted.unanswered == []
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whoever_connects_while_it_stops_is_answered_or_refused(start_server: StartServer, workers: int) -> None:
+    server = start_server(workers=workers)
+    with posting(server.url, callers=6, pipelined=1, reconnecting=True) as noted:
+        eventually(lambda: len(noted.stored) >= 100)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(EXIT_SECONDS) == 0
+    assert noted.unanswered == noted.cut == noted.waited == []

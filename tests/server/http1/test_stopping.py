@@ -15,6 +15,7 @@ from tests.server.http1.serving import CHUNKED, GET, LOOPS, POST, Echo, Serving,
 from tests.waiting import eventually
 
 MUCH = 20_000_000  # bytes; more than all the sockets between us hold
+HUNG_UP = [(408, "close", http1_connection.NOT_BEGUN.encode())]
 SOME = 100_000  # bytes; the kernel holds them for a peer that does not read
 
 
@@ -68,7 +69,7 @@ def test_it_is_not_drained_before_what_has_begun_is_answered(server: Serving, ec
         with server.connect() as idle:
             eventually(lambda: len(server.server.connections) == 2)
             drained = server.drain()
-            assert idle.recv(100) == b""  # the server has looked at its connections
+            assert told(idle) == HUNG_UP  # the server has looked at its connections
         assert not drained.done()
         server.call(echo.release)
         assert told(caller) == [(200, "close", b"GET /one ")]
@@ -166,7 +167,8 @@ def test_who_reads_slowly_gets_all_of_its_answer(server: Serving, echo: Echo) ->
         eventually(lambda: the_connection(server)._is_blocked)
         drained = server.drain()
         assert not drained.done()
-        ((_, _, body),) = told(caller)
+        (_, _, body), *then = told(caller)
+        assert then == HUNG_UP
         assert len(body) > MUCH
     drained.result(20)
 
@@ -179,13 +181,14 @@ def test_what_a_slow_reader_sends_meanwhile_does_not_cut_its_answer(server: Serv
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.connect(("127.0.0.1", server.port))
         caller.sendall(GET)
-        eventually(lambda: the_connection(server)._state is State.IDLE)  # the kernel has the answer
+        eventually(lambda: echo.requests and the_connection(server)._state is State.IDLE)  # the kernel has the answer
         drained = server.drain()
         eventually(lambda: the_connection(server)._state is State.LINGERING)
         caller.sendall(GET)
         server.call(lambda: None)
         assert not drained.done()
-        ((_, _, body),) = told(caller)
+        (_, _, body), *then = told(caller)
+        assert then == HUNG_UP
         assert len(body) > SOME
     drained.result(20)
 
@@ -198,7 +201,21 @@ def test_an_idle_connection_is_closed_though_its_caller_does_not_close(server: S
     with server.connect() as idle:
         drained = server.drain()
         drained.result(20)
-        assert idle.recv(100) == b""
+        assert told(idle) == HUNG_UP
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("request_", [GET, POST])
+def test_a_request_that_crosses_the_end_of_its_connection_is_told_so(
+    server: Serving, echo: Echo, request_: bytes
+) -> None:
+    with server.connect() as caller:
+        drained = server.drain()
+        eventually(lambda: the_connection(server)._state is State.LINGERING)
+        caller.sendall(request_)  # as it looks to the server: it was on the wire when that hung up
+        assert told(caller) == HUNG_UP
+        drained.result(20)
+    assert not echo.requests
 
 
 @pytest.mark.usefixtures("impatient")
@@ -224,7 +241,7 @@ def test_when_it_closes_who_has_not_finished_is_told_so(server: Serving) -> None
         server.call(server.server.stop)
         server.call(lambda: server.loop.create_task(server.server.close()))
         assert read_answer(answers).status == 503
-        assert idle.recv(100) == b""
+        assert told(idle) == HUNG_UP
 
 
 def test_when_it_closes_who_is_not_answered_yet_is_told_so(
