@@ -5,9 +5,12 @@ import itertools
 import random
 import re
 import signal
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -24,7 +27,7 @@ from tests.conftest import StartServer
 from tests.processes import is_running, kill, mongod_of, stopped
 from tests.server.http1.serving import GET, LOOPS, Echo, read_answer, serving
 from tests.server.stopping import connect, post, posting
-from tests.server.test_workers import workers
+from tests.server.test_workers import WORKERS, workers
 from tests.waiting import eventually
 
 EXIT_SECONDS = 10
@@ -187,3 +190,18 @@ def test_whoever_connects_while_it_stops_is_answered_or_refused(start_server: St
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(EXIT_SECONDS) == 0
     assert noted.unanswered == noted.cut == noted.waited == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to begin no more connections")
+def test_nobody_gets_into_the_backlog_of_workers_that_have_not_closed_it_yet(start_server: StartServer) -> None:
+    server = start_server(workers=WORKERS)
+    where = urlsplit(server.url)
+    with ExitStack() as held:
+        for each in workers(server).values():
+            held.enter_context(stopped(each))
+        server.process.send_signal(signal.SIGTERM)
+        parent = psutil.Process(server.pid)
+        eventually(lambda: not any(each.status == "LISTEN" for each in parent.net_connections()))
+        with pytest.raises(TimeoutError):
+            socket.create_connection((where.hostname, where.port), timeout=0.3)
+    assert server.process.wait(EXIT_SECONDS) == 0
