@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from practice import histories
 from practice.histories import Read, Wrote
-from practice.outages.history import ACKNOWLEDGED, Asked, Fault, Followed, History, Post
+from practice.outages.history import ACKNOWLEDGED, Asked, Fault, Followed, History, Post, Walked
 
 SERVER_ERROR = "500"
 # What is under way when a process is killed is unanswered, and so is what is sent until its connections are closed.
@@ -24,6 +26,28 @@ class Finding:
     kind: str
     at: float
     text: str
+
+
+class Columns:
+    """Posts in the order of their numbers, as arrays: a list that was followed to its end is compared with all."""
+
+    def __init__(self, posts: list[Post]) -> None:
+        self.posts = posts
+        self._places = {each.text: place for place, each in enumerate(posts)}
+        self._numbers = np.array([each.seq for each in posts], dtype=np.int64)
+        self._ended = np.array([each.ended for each in posts], dtype=np.float64)
+        self._at = np.array([each.at for each in posts], dtype=np.str_)
+
+    def missing(self, walked: Walked, ended_before: float) -> list[Post]:
+        """What was acknowledged before that moment, is one of those that `walked` asked for, and is not shown by it."""
+        begin = int(np.searchsorted(self._numbers, walked.down_to, "right")) if walked.down_to else 0
+        end = int(np.searchsorted(self._numbers, walked.below)) if walked.below else len(self.posts)
+        is_missing = self._ended[begin:end] < ended_before
+        if walked.since:
+            is_missing &= self._at[begin:end] >= walked.since
+        places = (self._places.get(text, -1) for text in walked.shown)
+        is_missing[[place - begin for place in places if begin <= place < end]] = False
+        return [self.posts[begin + int(place)] for place in np.flatnonzero(is_missing)]
 
 
 class Facts:
@@ -67,9 +91,10 @@ class Facts:
         return sorted(self.acknowledged.values(), key=lambda each: (each.at, each.seq))
 
     @cached_property
-    def by_number(self) -> list[Post]:
-        """The first acknowledgements, by the number of the message."""
-        return sorted(self.acknowledged.values(), key=lambda each: each.seq)
+    def by_number(self) -> "Columns":
+        """The first acknowledgements of what is stored, by the number of the message."""
+        posts = (each for text, each in self.acknowledged.items() if text in self.stored_texts)
+        return Columns(sorted(posts, key=lambda each: each.seq))
 
     @cached_property
     def _by_acknowledgement(self) -> tuple[list[float], list[int]]:
@@ -83,19 +108,14 @@ class Facts:
         count = bisect.bisect_left(times, moment)
         return highest[count - 1] if count else 0
 
-    def between(self, above: int, below: int) -> Iterator[Post]:
-        """The acknowledgements of messages numbered between these; 0 is no bound."""
-        begin = bisect.bisect_right(self.by_number, above, key=lambda each: each.seq) if above else 0
-        end = bisect.bisect_left(self.by_number, below, key=lambda each: each.seq) if below else None
-        return itertools.islice(self.by_number, begin, end)
-
     def first_since(self, time: str, before: float) -> int | None:
         """The lowest number of a message of that time or later that was acknowledged before the moment `before`.
 
         As times do not fall while numbers grow, which `disorder` checks, it is the first of these by time.
         """
         begin = bisect.bisect_left(self.by_time, time, key=lambda each: each.at)
-        return next((each.seq for each in itertools.islice(self.by_time, begin, None) if each.ended < before), None)
+        following = (self.by_time[place] for place in range(begin, len(self.by_time)))
+        return next((each.seq for each in following if each.ended < before), None)
 
     def _acknowledged_at(self, text: str) -> float:
         return self.acknowledged[text].ended if text in self.acknowledged else math.inf
@@ -127,16 +147,13 @@ def hidden(facts: Facts) -> Iterator[Finding]:
     """Acknowledged and stored, and not in a list that was asked for afterwards, and followed to its end."""
     for walked in facts.history.walked:
         if walked.outcome == ACKNOWLEDGED:
-            shown = set(walked.shown)
-            for each in facts.between(walked.down_to, walked.below):
-                is_due = each.at >= walked.since and each.ended < walked.began - facts.fresh_seconds
-                if is_due and each.text not in shown and each.text in facts.stored_texts:
-                    since = f"since {walked.since} (it is of {each.at})" if walked.since else "of all"
-                    yield Finding(
-                        "hidden",
-                        walked.ended,
-                        f"{each.text!r}, number {each.seq}, is in no list {since} of {walked.service}",
-                    )
+            since = f"since {walked.since}" if walked.since else "of all"
+            for each in facts.by_number.missing(walked, walked.began - facts.fresh_seconds):
+                yield Finding(
+                    "hidden",
+                    walked.ended,
+                    f"{each.text!r}, number {each.seq} of {each.at}, is in no list {since} of {walked.service}",
+                )
 
 
 def disorder(facts: Facts) -> Iterator[Finding]:
