@@ -7,7 +7,7 @@ meanwhile, because two settings answer different numbers of them in the same tim
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -176,10 +176,19 @@ def profile(
                         tables["stacks"].append(stacks_per_request(recorded).assign(round=number, variant=name))
                     except Behind as error:
                         void.append(str(error))
-    if not tables["breakdown"]:
-        raise Behind(f"no recording can be trusted: {void[0]}")
+    if not any_complete_round(tables["breakdown"], variants):
+        raise Behind(f"no round has a recording of every variant that can be trusted: {void[0]}")
     joined = {name: pd.concat(each, ignore_index=True) if each else pd.DataFrame() for name, each in tables.items()}
     return Profiles(load, tuple(variants), folders=folders, void=tuple(void), **joined)
+
+
+def any_complete_round(tables: Iterable[pd.DataFrame], variants: Iterable[str]) -> bool:
+    """Whether a round has all `variants`, as a comparison needs; the tables have the columns `round` and `variant`."""
+    found: dict[int, set[str]] = {}
+    for each in tables:
+        for number, name in zip(each["round"], each["variant"], strict=True):
+            found.setdefault(number, set()).add(name)
+    return any(names.issuperset(variants) for names in found.values())
 
 
 def profile_run(

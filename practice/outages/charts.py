@@ -25,7 +25,14 @@ def writes(history: History, marks: Mapping[str, float]) -> Figure:
     for number, (name, moment) in enumerate(marks.items()):
         axes.axvline(moment - began, color=GREY, linestyle="--", linewidth=1)
         axes.annotate(
-            f" {name}", (moment - began, top * (1.2 - 0.1 * number)), color=GREY, va="top", annotation_clip=False
+            name,
+            (moment - began, top * (1.2 - 0.1 * number)),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=GREY,
+            va="top",
+            annotation_clip=False,
+            bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1},  # the next line may be behind it
         )
     axes.set(xlabel="time (s)", ylabel="acknowledged writes\n(1/s)", xlim=(0, edges[-1]), ylim=(0, top * 1.25))
     axes.set_title("Acknowledged writes while the primary is killed", loc="left")

@@ -9,7 +9,7 @@ import pytest
 from loadtests.ingest import Run
 from loadtests.run import Load
 from profiles import stacks
-from profiles.experiment import SYSTEM, WAITING, Profiles, breakdown, profile
+from profiles.experiment import SYSTEM, WAITING, Profiles, any_complete_round, breakdown, profile
 from profiles.record import ProfilerError
 from tests.profiles import recorded
 
@@ -204,3 +204,19 @@ def test_a_category_that_one_variant_never_shows_counts_as_nothing() -> None:
 def test_a_category_that_one_round_never_shows_counts_as_nothing_in_its_mean() -> None:
     profiles = made_up((1, "A", "telemetry", 10.0, 0.5), (2, "A", "driver", 10.0, 0.5), (1, "B", "driver", 10.0, 0.5))
     assert profiles.table()["A"].to_dict() == {"driver": 5.0, "telemetry": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "is_complete"),
+    [
+        ([(1, "a"), (1, "b")], True),
+        ([(1, "a"), (2, "b"), (3, "a")], False),
+        ([(1, "a"), (2, "b"), (2, "a")], True),
+        ([], False),
+    ],
+)
+def test_a_comparison_needs_a_round_with_a_recording_of_each(
+    recorded: list[tuple[int, str]], is_complete: bool
+) -> None:
+    tables = [pd.DataFrame({"round": [number], "variant": [name]}) for number, name in recorded]
+    assert any_complete_round(tables, ["a", "b"]) == is_complete
