@@ -136,6 +136,18 @@ async def test_who_has_not_looked_for_long_does_not_wait_for_missing_numbers(clo
     assert timeline.complete == 9
 
 
+async def test_each_read_of_the_newest_messages_is_a_look(clock: Clock) -> None:
+    memory = Memory()
+    timeline = Timeline(memory, clock)
+    for clock.time in (0.4, 0.8):
+        memory.store(message(1))
+        await timeline.recent(9)
+    memory.store(message(3))
+    clock.time = 0.9
+    await timeline.recent(9)
+    assert 2 not in memory.entries  # it is missing for 0.1 s at most
+
+
 async def test_what_was_missing_before_a_process_began_is_not_waited_for(clock: Clock) -> None:
     memory = Memory()
     memory.store(*map(message, range(1, 2 * BATCH)), message(2 * BATCH + 3))
