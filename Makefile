@@ -5,6 +5,7 @@ READY := .venv/.ready
 # Most tests run four at a time; those that measure have the machine to themselves afterwards.
 TOGETHER := -m pytest --numprocesses 4 --dist worksteal -m 'not alone'
 ALONE := -m pytest -m alone
+QUICK_TESTS := $(if $(ALL),,--quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test coverage mutants jupyter serve bench check format lock clean
@@ -17,8 +18,8 @@ setup: $(READY) ## build .venv from requirements.lock
 lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html; QUICK=1 measures little
 	@$(BIN)/python -m notebooks run $(if $(QUICK),--quick)
 
-test: $(READY) ## run the whole test suite; in CI as `coverage` does
-	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python $(TOGETHER) && $(BIN)/python $(ALONE))
+test: $(READY) ## run the tests that take at most seconds each; ALL=1: all; in CI all, as `coverage` does
+	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python $(TOGETHER) $(QUICK_TESTS) && $(BIN)/python $(ALONE) $(QUICK_TESTS))
 
 coverage: $(READY) ## run the test suite, list the lines and branches that no test reaches, fail below the bound
 	@$(BIN)/coverage erase

@@ -16,6 +16,7 @@ from harness import mongod
 from harness.servers import Server
 from loadtests import service
 from migrations import runner
+from tests import quick
 from tests.processes import children, using
 from tests.waiting import eventually
 
@@ -24,6 +25,7 @@ pytest.register_assert_rewrite("tests.commands", "tests.server.answers")
 # No deadline: other tests run beside it. No explanations: they trace every line of what fails. In CI the examples are
 # the same each time.
 settings.register_profile("lab", deadline=None, max_examples=200, phases=set(Phase) - {Phase.explain})
+settings.register_profile("quick", settings.get_profile("lab"), max_examples=50)
 settings.register_profile("ci", settings.get_profile("lab"), derandomize=True, database=None)
 settings.load_profile("ci" if "CI" in os.environ else "lab")
 
@@ -37,8 +39,21 @@ coverage_of_processes = os.environ.get(COVERAGE)
 StartServer = Callable[..., Server]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests, which have time limits of their own, first: else one of them would run alone at the end."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    quick.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        settings.load_profile("quick")
+    # With xdist, only the process that starts the others hears of all tests.
+    if config.getoption("note_long") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(quick.Stopwatch())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that have time limits of their own first: else one of them would run alone at the end."""
+    quick.leave_out_long(config, items)
     limits = {item: item.get_closest_marker("timeout") for item in items}
     items.sort(key=lambda item: -float(mark.args[0]) if (mark := limits[item]) else 0.0)
 
