@@ -272,10 +272,14 @@ def findings(history: History, fresh_seconds: float) -> list[Finding]:
     return sorted((each for check in CHECKERS.values() for each in check(facts)), key=lambda each: each.at)
 
 
+def gaps(history: History) -> list[tuple[float, float]]:
+    """The times between two acknowledged writes, in order, each as its beginning and its end."""
+    return list(itertools.pairwise(sorted(each.ended for each in history.post if each.outcome == ACKNOWLEDGED)))
+
+
 def longest_gap(history: History, began: float = -math.inf, ended: float = math.inf) -> float:
     """The longest time, in seconds, without an acknowledged write, that lies at least in part between the two times."""
-    times = sorted(each.ended for each in history.post if each.outcome == ACKNOWLEDGED)
-    return max((b - a for a, b in itertools.pairwise(times) if b > began and a < ended), default=0.0)
+    return max((b - a for a, b in gaps(history) if b > began and a < ended), default=0.0)
 
 
 def _was_killed(faults: Iterable[Fault], service: str, at: float) -> bool:
