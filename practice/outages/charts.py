@@ -25,10 +25,8 @@ def writes(history: History, marks: Mapping[str, float]) -> Figure:
     for number, (name, moment) in enumerate(marks.items()):
         axes.axvline(moment - began, color=GREY, linestyle="--", linewidth=1)
         axes.annotate(
-            name,
+            f" {name}",
             (moment - began, top * (1.2 - 0.1 * number)),
-            xytext=(4, 0),
-            textcoords="offset points",
             color=GREY,
             va="top",
             annotation_clip=False,
