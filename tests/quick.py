@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LONG_SECONDS = 5.0  # of a test itself, four at a time on two cores; what it shares with others is not counted
+LONG_SECONDS = 3.0  # of a test itself, four at a time on two cores; what it shares with others is not counted
 LIST = Path(__file__).with_name("long.txt")
 
 
