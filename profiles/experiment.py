@@ -90,6 +90,9 @@ class Profiles:
         base, other = self.variants[0], self.variants[-1]
         own = self.stacks.assign(function=self.stacks["stack"].str.rpartition(";")[2])
         rounds = own.pivot_table("us_per_request", "function", ["variant", "round"], aggfunc="sum", fill_value=0.0)
+        # In a round without stacks nothing of the server was at work in Python when py-spy looked: all took no time.
+        recorded = pd.concat([self.breakdown, self.stacks])[["variant", "round"]].drop_duplicates()
+        rounds = rounds.reindex(columns=pd.MultiIndex.from_frame(recorded), fill_value=0.0)
         both = sorted(set(rounds[base]) & set(rounds[other]))
         pairs = {name: (row[base][both].to_numpy(), row[other][both].to_numpy()) for name, row in rounds.iterrows()}
         changes = {name: paired_difference(*pair) for name, pair in pairs.items()}

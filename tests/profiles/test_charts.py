@@ -1,6 +1,7 @@
 """Charts of where the time goes: units, and the colours of the load tests' charts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -92,6 +93,13 @@ def test_calls_and_waits_are_drawn_with_their_unit(two: Profiles, chart: Chart, 
     assert png(figure).startswith(PNG)
     assert labels(figure)[0].endswith(unit)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_server_that_was_never_seen_at_work_can_be_drawn(two: Profiles, variant: str) -> None:
+    seen = replace(two, stacks=two.stacks[two.stacks["variant"] != variant])
+    for figure in (charts.icicle(seen, variant), charts.difference(seen), charts.difference(seen, reverse=True)):
+        assert png(figure).startswith(PNG)
 
 
 def written(figure: Figure) -> set[str]:

@@ -1,6 +1,7 @@
 """Profiled runs: a real one, and figures that were worked out by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +123,16 @@ def test_what_changed_in_both_directions_with_the_largest_first() -> None:
 def test_what_was_seen_in_one_round_only_is_not_called_a_change() -> None:
     table = changed((1, "A", "main", 1.0), (2, "A", "main", 1.0), (1, "B", "main", 1.0), (2, "B", "main;rare", 9.0))
     assert set(table["what"]) == {""}
+
+
+def test_a_server_that_was_never_seen_at_work_took_no_time() -> None:
+    waits = [(number, variant, WAITING, 0.0, 1.0) for number in (1, 2, 3) for variant in "AB"]
+    frames = pd.DataFrame(
+        [(number, "A", "main;parse", 10.0 + number) for number in (1, 2, 3)],
+        columns=["round", "variant", "stack", "us_per_request"],
+    )
+    table = replace(made_up(*waits), stacks=frames).changes()
+    assert table.loc["parse", ["A", "B", "change", "what"]].tolist() == [12.0, 0.0, -12.0, "vanished"]
 
 
 def test_the_breakdown(tmp_path: Path) -> None:
