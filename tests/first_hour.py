@@ -43,7 +43,9 @@ class Reader:
         kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
         programs = [each for each in os.environ["PATH"].split(":") if each != str(Path(sys.executable).parent)]
         self._environment = kept | {"HOME": str(self._home), "PATH": ":".join(programs)}
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self._clone)], check=True)
+        subprocess.run(
+            ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", str(ROOT), str(self._clone)], check=True
+        )
         if user == WITHOUT_RIGHTS:
             subprocess.run(["chown", "--recursive", user, str(folder)], check=True)
 
