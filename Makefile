@@ -18,7 +18,7 @@ setup: $(READY) ## build .venv from requirements.lock
 lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html; QUICK=1 measures little
 	@$(BIN)/python -m notebooks run $(if $(QUICK),--quick)
 
-test: $(READY) ## run the tests that take at most seconds each; ALL=1: all; in CI all, as `coverage` does
+test: $(READY) ## run the tests that take at most three seconds; ALL=1: all; in CI all, as `coverage` does
 	@$(if $(CI),$(MAKE) --no-print-directory coverage,$(BIN)/python $(TOGETHER) $(QUICK_TESTS) && $(BIN)/python $(ALONE) $(QUICK_TESTS))
 
 coverage: $(READY) ## run the test suite, list the lines and branches that no test reaches, fail below the bound

@@ -1,4 +1,4 @@
-"""Asks the kernel what it holds of a connection, bytes unread or untaken; and has it accept no more of them."""
+"""Asks the kernel which bytes of a connection are unread or untaken, and has it begin no more connections."""
 
 import contextlib
 import ctypes

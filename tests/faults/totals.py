@@ -15,7 +15,7 @@ def table(histories: Sequence[History], findings: Sequence[Finding]) -> str:
     """The totals: faults by kind with the longest time without writes, then each kind of finding."""
     longest = _longest_gaps(histories)
     lines = [f"{'fault':58}{'times':>7}{'longest s without writes':>27}"]
-    lines += [f"{kind:58}{len(gaps):7}{max(gaps):27.1f}" for kind, gaps in sorted(longest.items())]
+    lines += [f"{kind:58}{len(seconds):7}{max(seconds):27.1f}" for kind, seconds in sorted(longest.items())]
     injected = sum(len(each.kind.split(" + ")) for history in histories for each in history.fault)
     lines += ["", f"{'faults':24}{injected:9,}"]
     lines.append(f"{'acknowledged writes':24}{sum(len(each.acknowledged()) for each in histories):9,}")

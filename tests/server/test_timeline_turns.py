@@ -94,30 +94,31 @@ async def test_a_page_reaches_what_is_complete_or_the_numbers_are_asked_for(
     assert memory.queries == queries
 
 
+async def look(timeline: Timeline, read: str) -> None:
+    await (timeline.recent(9) if read == "recent" else timeline.catch_up())
+
+
 @pytest.mark.parametrize("read", ["recent", "catch_up"])
 async def test_a_gap_is_made_void_when_it_is_old_and_not_before(clock: Clock, read: str) -> None:
     memory = Memory()
     timeline = Timeline(memory, clock)
 
-    async def look() -> None:
-        await (timeline.recent(9) if read == "recent" else timeline.catch_up())
-
     memory.store(message(1), message(4), message(6))
-    await look()
+    await look(timeline, read)
     clock.time = GAP_SECONDS - 0.001
-    await look()
+    await look(timeline, read)
     assert set(memory.entries) == {1, 4, 6}
     clock.time = GAP_SECONDS
-    await look()
+    await look(timeline, read)
     # All that was missing then: a second gap does not wait for as long again.
     assert {seq for seq, entry in memory.entries.items() if isinstance(entry, Void)} == {2, 3, 5}
     assert timeline.complete == 6
     memory.store(message(8))
     clock.time += GAP_SECONDS - 0.001  # the next gap is as young as it may be
-    await look()
+    await look(timeline, read)
     assert 7 not in memory.entries
     clock.time += 0.001
-    await look()
+    await look(timeline, read)
     assert timeline.complete == 8
 
 
@@ -126,13 +127,10 @@ async def test_who_has_not_looked_for_long_does_not_wait_for_missing_numbers(clo
     memory = Memory()
     timeline = Timeline(memory, clock)
 
-    async def look() -> None:
-        await (timeline.recent(9) if read == "recent" else timeline.catch_up())
-
-    await look()
+    await look(timeline, read)
     clock.time = 10.0
     memory.store(message(2), message(4), message(9))  # by another process; 9 may have been acknowledged 9 s ago
-    await look()
+    await look(timeline, read)
     assert timeline.complete == 9
 
 

@@ -15,8 +15,8 @@ from tests.server.http1.serving import CHUNKED, GET, LOOPS, POST, Echo, Serving,
 from tests.waiting import eventually
 
 MUCH = 20_000_000  # bytes; more than all the sockets between us hold
-HUNG_UP = [(408, "close", http1_connection.NOT_BEGUN.encode())]
 SOME = 100_000  # bytes; the kernel holds them for a peer that does not read
+HUNG_UP = [(408, "close", http1_connection.NOT_BEGUN.encode())]
 
 
 @pytest.fixture
