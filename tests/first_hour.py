@@ -94,7 +94,10 @@ class Reader:
             self.times.append((line, time.monotonic() - began))
             yield
             os.killpg(started.pid, signal.SIGINT)  # as a terminal does
-            started.process.wait(STOP_SECONDS)
+            try:
+                started.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise click.ClickException(f"{self.user}: {line} does not end at Ctrl-C\n{log.read_text()}") from None
             if "Traceback" in (said := log.read_text()):
                 raise click.ClickException(f"{self.user}: {line}, after Ctrl-C\n{said}")
         finally:
@@ -116,6 +119,7 @@ class Reader:
 @click.option("--test", is_flag=True, help="Run make test, too.")
 def command(quick: bool, test: bool) -> None:
     """Follow the README on a fresh clone of what is committed here, and print how long each command takes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, all would ignore Ctrl-C
     interrupts.handle()
     lines = [line for block in README.blocks("sh") for line in map(_without_comment, block.splitlines()) if line]
     lines = [line for line in lines if test or line != "make test"]
