@@ -272,6 +272,7 @@ class Store:
         with translated():
             pipeline = [{"$match": _changes_by_others(self._worker)}]
             async with await messages.watch(pipeline, max_await_time_ms=WATCH_MILLISECONDS) as stream:
+                yield None  # it is open: whoever waits for that does not wait for the first change
                 while stream.alive:
                     change = await stream.try_next()
                     if change is not None and change["operationType"] != "insert":

@@ -10,7 +10,7 @@ from bson import ObjectId
 from harness.ports import free_port
 from migrations.runner import Database
 from server.messages import Message, Position, StoreUnavailable
-from server.store import Store
+from server.store import WATCHING, Store
 from tests.server.conftest import Queries
 from tests.server.writing import add
 
@@ -124,6 +124,21 @@ async def test_a_mongodb_that_is_away_is_the_core_s_error_as_soon_as_the_uri_say
 async def test_a_uri_that_cannot_be_read_is_the_core_s_error(uri: str) -> None:
     with pytest.raises(StoreUnavailable):
         Store(uri, "test")
+
+
+@pytest.mark.asyncio
+async def test_a_stream_of_changes_is_open_at_once_and_leaves_nothing_out(
+    store: Store, mongodb_uri: str, migrated: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MongoDB is to answer only when something has changed.
+    monkeypatch.setattr("server.store.WATCH_MILLISECONDS", 1_000_000)
+    monkeypatch.setitem(WATCHING, "socketTimeoutMS", 1_000_000)
+    watching = Store(mongodb_uri, migrated.name)
+    async with asyncio.timeout(20), aclosing(watching.changes()) as changes:
+        assert await anext(changes) is None
+        added, _ = await add(store, "right after it")
+        assert await anext(changes) == added
+    await watching.close()
 
 
 @pytest.mark.asyncio
