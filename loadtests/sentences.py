@@ -43,7 +43,8 @@ def change(comparison: Comparison, metric: str, cause: str, what: str) -> Senten
     first_look = "" if ratio.pairs >= ENOUGH_PAIRS else f"; a first look, from {ratio.pairs} pairs"
     if not comparison.differs(metric):
         said = f"{cause} made no difference to {what} that could be shown: {after} and {before} {unit}"
-        return Sentence(f"{_capital(said)} [{ratio.low:.2f} to {ratio.high:.2f} times]{first_look}.")
+        why = "; not clear enough, as one of several metrics" if ratio.differs else ""
+        return Sentence(f"{_capital(said)} [{ratio.low:.2f} to {ratio.high:.2f} times]{why}{first_look}.")
     said = (
         f"{cause} made {what} {_times(ratio)} {less if ratio.value < 1 else more}: {after} instead of {before} {unit}"
     )

@@ -58,6 +58,22 @@ def test_no_difference_is_an_answer_too() -> None:
     assert said.text.startswith("The cache made no difference to a read that could be shown: ")
 
 
+def test_a_difference_that_may_be_chance_among_several_metrics_says_so() -> None:
+    found = compared(1000, 900)
+    waits = {"cache off": (10.0, 10.0, 10.0, 10.0, 10.0, 10.0), "cache tail": (8.0, 10.1, 8.2, 8.9, 9.7, 8.2)}
+    rounds = found.rounds.assign(p50_ms=0.0, p95_ms=1.0, p99_ms=1.0, requests_per_s=1.0, mongod_us=1.0)
+    for name, values in waits.items():
+        rounds.loc[rounds["variant"] == name, "p50_ms"] = values
+    comparison = Comparison(found.load, VARIANTS, rounds)
+    ratio = comparison.ratio("p50_ms")
+    assert ratio is not None
+    assert ratio.differs
+    assert not comparison.differs("p50_ms")
+    said = sentences.change(comparison, "p50_ms", "the cache", "a read").text
+    assert said.startswith("The cache made no difference to a read that could be shown: ")
+    assert said.endswith(" times]; not clear enough, as one of several metrics.")
+
+
 def test_few_pairs_are_a_first_look() -> None:
     assert (
         "; a first look, from 3 pairs."
