@@ -151,8 +151,9 @@ def targets(variants: Mapping[str, Mapping[str, Any]], messages: int = 200) -> I
     """The service with each of the settings, on one new database with `messages` messages, dropped afterwards."""
     with scratch_database("experiment") as (uri, name):
         address: dict[str, Any] = {"mongodb_uri": uri, "database": name}
-        with running(**address) as plain:
-            prepare(plain.url, messages)
+        if messages:
+            with running(**address) as plain:
+                prepare(plain.url, messages)
         yield {variant: Lab(address, settings) for variant, settings in variants.items()}
 
 

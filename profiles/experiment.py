@@ -145,9 +145,9 @@ def profile(
 
     Raises `ProfilerError`; also for variants of several workers, because a recording is of one process.
 
-    In each round every variant runs three times: as it is, to see what recording costs, with a recording
-    of what Python does, and, in the first round only and unless `with_waits` is false, with one of what
-    the threads wait for. A recording in which py-spy fell behind is biased, and left out.
+    In each round every variant runs twice: as it is, to see what recording costs, and with a recording of what Python
+    does; in the first round also with one of what the threads wait for, unless `with_waits` is false. A recording in
+    which py-spy fell behind is biased, and left out.
     """
     if many := [name for name, each in variants.items() if isinstance(each, Mapping) and each.get("workers", 1) != 1]:
         raise ProfilerError(f"a recording is of one process: profile {', '.join(many)} with workers=1")
