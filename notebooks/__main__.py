@@ -1,12 +1,15 @@
 """The command `python -m notebooks`: run the notebooks and write a report, or open them in JupyterLab."""
 
+import sys
+
 from harness import interrupts
 
 if __name__ == "__main__":
     interrupts.handle()  # before the imports, which take seconds
+    # jsonschema, which nbformat imports, tries this one. It takes two seconds, for a format that no notebook has.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -35,7 +38,7 @@ def command() -> None:
 @command.command()
 @click.argument("names", nargs=-1)
 @click.option("--report", "path", default="report/index.html", show_default=True, type=click.Path(path_type=Path))
-@click.option("--quick", is_flag=True, help="Measure little of everything, for a first look.")
+@click.option("--quick", is_flag=True, help="A first look: the exercise itself, 00 to 06, and little of it.")
 @click.option("--mine", is_flag=True, help="Run your copies in .lab/notebooks, as `jupyter` opens them.")
 def run(names: tuple[str, ...], path: Path, quick: bool, mine: bool) -> None:
     """Run all notebooks, or those whose file names begin with one of NAMES, and write the report.
@@ -44,7 +47,7 @@ def run(names: tuple[str, ...], path: Path, quick: bool, mine: bool) -> None:
     """
     if quick:
         os.environ[effort.VARIABLE] = "1"  # for the kernels
-    paths = _chosen(lab.COPIES if mine else lab.NOTEBOOKS, names)
+    paths = _chosen(lab.COPIES if mine else lab.NOTEBOOKS, names, effort.EXERCISE if quick else ("",))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -67,14 +70,14 @@ def run(names: tuple[str, ...], path: Path, quick: bool, mine: bool) -> None:
         sys.exit(1)
 
 
-def _chosen(folder: Path, names: tuple[str, ...]) -> list[Path]:
+def _chosen(folder: Path, names: tuple[str, ...], unless_named: tuple[str, ...]) -> list[Path]:
     found = lab.notebooks(folder)
     if not found:
         raise click.UsageError(f"there are no notebooks in {folder}: `python -m notebooks jupyter` copies them there")
     for name in names:
         if not any(each.stem.startswith(name) for each in found):
             raise click.UsageError(f"there is no notebook whose name begins with {name}: see {folder}")
-    return [each for each in found if not names or each.stem.startswith(names)]
+    return [each for each in found if each.stem.startswith(names or unless_named)]
 
 
 @command.command("jupyter")

@@ -1,12 +1,16 @@
-"""How much the notebooks measure: in full, or little of everything for a first look (`make lab QUICK=1`).
+"""How much the notebooks measure: in full, or for a first look of three minutes (`make lab QUICK=1`).
 
-The one place for how long and how often. What was measured quickly has wide intervals, and is marked in the report.
+The one place for what, how long and how often. A quick run is of the exercise itself: it leaves out the notebooks that
+go beyond it, and cells with the tag FULL_TAG. What was measured quickly has wide intervals and is marked in the report.
 """
 
 import os
 from dataclasses import dataclass
 
 VARIABLE = "LAB_QUICK"
+# The notebooks of a quick run, as their names begin.
+EXERCISE = ("00", "01", "02", "03", "04", "05", "06")
+FULL_TAG = "full"
 
 
 @dataclass(frozen=True)
@@ -17,20 +21,20 @@ class Effort:
     rounds: int  # pairs of runs of a comparison
     step: float  # by which the ends of a capacity may differ
     recordings: int  # rounds of a profile
+    waits: bool  # whether what threads wait for is recorded, too
     overload: float  # seconds of an overload
     writes: int  # messages, to see how old a list is
     full_load: float  # seconds of a diagnosis
-    test: bool  # whether its verdict is tested
     migration: float  # seconds of load beside a migration
 
 
 FULL = Effort(
-    run={"seconds": 1.5}, rounds=6, step=1.25, recordings=2, overload=3.0, writes=12, full_load=3.0,
-    test=True, migration=11.0,
+    run={"seconds": 1.5}, rounds=6, step=1.25, recordings=2, waits=True, overload=2.0, writes=8,
+    full_load=1.5, migration=8.0,
 )  # fmt: skip
 QUICK = Effort(
-    run={"seconds": 0.7, "warmup": 0.3}, rounds=3, step=4.0, recordings=1, overload=1.0, writes=4,
-    full_load=1.0, test=False, migration=7.0,
+    run={"seconds": 0.7, "warmup": 0.3}, rounds=3, step=2.0, recordings=1, waits=False, overload=1.0,
+    writes=4, full_load=1.0, migration=4.0,
 )  # fmt: skip
 
 

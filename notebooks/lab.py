@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Never
 
@@ -23,7 +24,7 @@ from harness.mongod import MongodError
 from harness.options import DATA_DIR, from_environment
 from harness.progress import Bar
 from loadtests import service
-from notebooks.effort import is_quick
+from notebooks.effort import FULL_TAG, is_quick
 from notebooks.prevented import is_of_the_machine
 from notebooks.report import Executed
 
@@ -88,13 +89,26 @@ def execute(paths: Sequence[Path], environment: dict[str, str]) -> list[Executed
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
-    """The notebook at `path`, with a mark in its title if little is to be measured."""
+    """The notebook at `path`; shortened, and with a mark in its title, if little is to be measured."""
     notebook = nbformat.read(path, as_version=4)
+    if not is_quick():
+        return notebook
     title = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
-    if is_quick() and title is not None:
+    if title is not None:
         first, separator, rest = title.source.partition("\n")
         title.source = f"{first}{QUICK_MARK}{separator}{rest}"
+    groups = groupby(notebook.cells, lambda cell: FULL_TAG in cell.metadata.get("tags", []))
+    notebook.cells = [cell for is_full, group in groups for cell in (_left_out(list(group)) if is_full else group)]
     return notebook
+
+
+def _left_out(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What stands in place of `cells` that follow each other: their headings and a line, if they explain anything."""
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    headings = [line for text in texts for line in text.splitlines() if line.startswith("#")]
+    seconds = sum(float(cell.metadata.get("seconds", 0.0)) for cell in cells)
+    note = f"*A quick run leaves out what is measured here, in about {seconds:.0f} s.*"
+    return [new_markdown_cell("\n\n".join([*headings, note]))] if texts else []
 
 
 @contextmanager

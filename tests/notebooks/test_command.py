@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from notebooks import lab
 from notebooks.__main__ import command
 from tests.commands import complaint, run
 from tests.in_process import invoke
@@ -143,11 +145,19 @@ def test_the_proxies_of_the_environment_are_not_for_this_machine(
     assert ended.returncode == 0, ended.stderr
 
 
-def test_what_was_measured_quickly_is_marked(monkeypatch: pytest.MonkeyPatch, mongodb_uri: str, tmp_path: Path) -> None:
+def test_a_quick_run_is_of_the_exercise_itself_and_is_marked(
+    monkeypatch: pytest.MonkeyPatch, mongodb_uri: str, data_dir: Path, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LAB_MONGODB_URI", mongodb_uri)
-    path = tmp_path / "report.html"
-    ended = run("notebooks", "run", "00", "--quick", "--report", path)
+    monkeypatch.setenv("LAB_DATA_DIR", str(data_dir))
+    path, copies = tmp_path / "report.html", data_dir / "notebooks"
+    copies.mkdir(parents=True)
+    shutil.copy(lab.NOTEBOOKS / "00_start.ipynb", copies)
+    beyond_it = new_notebook(cells=[new_code_cell("assert False, 'not in a quick run'")])
+    nbformat.write(beyond_it, copies / "07_scaling_ladder.ipynb")
+    ended = run("notebooks", "run", "--quick", "--mine", "--report", path)
     assert ended.returncode == 0, ended.stderr
+    assert "1 notebooks in" in ended.stdout
     assert "measured quickly" in ended.stdout
     assert "Start here (quick: a first look, not to be quoted)" in Page(path.read_text()).text
 

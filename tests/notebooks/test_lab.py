@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pymongo import MongoClient
 
-from notebooks import lab, report
+from notebooks import effort, lab, report
 from notebooks.report import Executed
 from tests.notebooks.pages import Page
 
@@ -121,3 +121,26 @@ def test_the_log_of_a_mongodb_that_was_killed_is_kept(
 def test_no_database_is_left_behind(executed: list[Executed], databases: MongoClient[dict[str, Any]]) -> None:
     assert len(executed) == len(NOTEBOOKS)
     assert [name for name in databases.list_database_names() if name.startswith("lab_")] == []
+
+
+def test_a_quick_run_leaves_out_what_only_a_full_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(effort.VARIABLE, "1")
+    full = {"tags": [effort.FULL_TAG]}
+    cells = [
+        new_markdown_cell("# A notebook\n\nAbout two questions."),
+        new_code_cell("print('first')"),
+        new_markdown_cell("## The second\n\nIt takes long.", metadata=full),
+        new_code_cell("print('second')", metadata=full | {"seconds": 7}),
+        new_code_cell("print('and again')", metadata=full | {"seconds": 3}),
+        new_markdown_cell("## Results"),
+        new_code_cell("print('a result of the second')", metadata=full),
+        new_code_cell("print('a result')"),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "00_two.ipynb")
+    assert [cell.source for cell in lab._read(tmp_path / "00_two.ipynb").cells] == [
+        "# A notebook (quick: a first look, not to be quoted)\n\nAbout two questions.",
+        "print('first')",
+        "## The second\n\n*A quick run leaves out what is measured here, in about 10 s.*",
+        "## Results",
+        "print('a result')",
+    ]

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from notebooks import lab
+from notebooks.effort import EXERCISE, FULL_TAG
 from tests.notebooks import committed
 
 MAX_LINES = 12
@@ -35,6 +36,7 @@ def test_they_are_found_in_the_order_of_their_numbers() -> None:
     assert names == sorted(names)
     assert {Path(path).name for path in committed.notebooks()} <= set(names)
     assert names[0] == "00_start.ipynb"
+    assert [name for name in names if name.startswith(EXERCISE)] == names[: len(EXERCISE)]
 
 
 def test_what_a_learner_has_made_of_the_files_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +80,20 @@ def test_it_defines_nothing(notebook: nbformat.NotebookNode) -> None:
 
 def test_it_checks_what_it_claims(notebook: nbformat.NotebookNode) -> None:
     assert any(isinstance(node, ast.Assert) for node in statements(notebook))
+
+
+def test_what_a_quick_run_leaves_out_is_not_missed(notebook: nbformat.NotebookNode) -> None:
+    """A cell that a quick run executes uses no name that only a cell which it leaves out has given a value."""
+    given: set[str] = set()
+    left_out: set[str] = set()
+    for cell in code(notebook):
+        names = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+        imported = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.alias)]
+        used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        gives = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        gives |= {(node.asname or node.name).partition(".")[0] for node in imported}
+        if FULL_TAG in cell.metadata.get("tags", []):
+            left_out |= gives
+        else:
+            given |= gives
+            assert not used & (left_out - given), cell.source
