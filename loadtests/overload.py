@@ -16,6 +16,7 @@ from loadtests.folders import new_folder
 from loadtests.ingest import Run
 from loadtests.request_log import OK
 from loadtests.run import Load, run
+from loadtests.sentences import Sentence
 from loadtests.summary import summarize
 
 # How many times the capacity is offered, and what share of it the limit admits.
@@ -25,6 +26,8 @@ IN_TIME_MS = 1000.0
 # So many that it is the server in which requests wait, and not the load generator.
 USERS = 2000
 CALLERS = 32
+# A server that stores this share of all in time was not offered several times what it can take.
+TAKEN = 0.5
 NO_LIMIT, LIMIT = "no limit", "limit"
 INSIST, WAIT = "send again at once", "wait as Retry-After says"
 # Each write is a commit of its own, so that a load generator on the same machine can offer several times what is too
@@ -47,6 +50,22 @@ def overload(capacity: float, seconds: float = 3.0, folder: Path | None = None) 
     load = Load("writes", users=USERS, seconds=seconds, warmup=1.0, rate=TIMES * capacity, fast=True)
     variants = {NO_LIMIT: SETTINGS, LIMIT: {**SETTINGS, "write_limit": limit_for(capacity)}}
     return _measure({name: (settings, load) for name, settings in variants.items()}, folder or new_folder("overload"))
+
+
+def protection(rows: pd.DataFrame) -> Sentence:
+    """What the limit was good for, of `overload`; not said if the server could take what it was offered."""
+    offered, in_time = rows["offered_per_s"], rows["in_time_per_s"]
+    if in_time[NO_LIMIT] >= TAKEN * offered[NO_LIMIT]:
+        return Sentence(
+            f"Nothing: {offered[NO_LIMIT]:,.0f} writes/s were no overload; {in_time[NO_LIMIT]:,.0f} of them were stored "
+            f"in time without a limit.",
+            said=False,
+        )
+    words = in_time.map("{:,.0f} writes/s in time, ".format) + rows["p95_ms"].map("95 % within {:,.0f} ms".format)
+    return Sentence(
+        f"At {offered[NO_LIMIT]:,.0f} writes/s, several times what it can take: "
+        f"without a limit {words[NO_LIMIT]}; with it {words[LIMIT]}."
+    )
 
 
 def with_limit(capacity: float, limit: str, seconds: float = 2.0, folder: Path | None = None) -> dict[str, Any]:

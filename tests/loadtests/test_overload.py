@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from loadtests import overload
@@ -29,6 +30,27 @@ def test_only_the_limit_refuses(tmp_path: Path) -> None:
     assert 3 <= len(drawn.axes[0].get_xticks()) <= 15
     assert len(drawn.axes[0].lines) == 3
     assert png(drawn)
+
+
+def measured(offered: float, in_time: tuple[float, float]) -> pd.DataFrame:
+    rows = {"offered_per_s": [offered, offered], "in_time_per_s": in_time, "p95_ms": [4000.0, 120.0]}
+    return pd.DataFrame(rows, index=[NO_LIMIT, LIMIT])
+
+
+def test_what_a_limit_protects_is_said_of_an_overload() -> None:
+    said = overload.protection(measured(1600, (3, 240)))
+    assert said.said
+    assert said.text == (
+        "At 1,600 writes/s, several times what it can take: without a limit 3 writes/s in time, 95 % within 4,000 ms; "
+        "with it 240 writes/s in time, 95 % within 120 ms."
+    )
+
+
+def test_what_a_server_can_take_is_no_overload() -> None:
+    """A hurried search may find far too low a capacity: then the limit protects nothing, and only refuses."""
+    said = overload.protection(measured(368, (367, 44)))
+    assert not said.said
+    assert said.text.startswith("Nothing: 368 writes/s were no overload")
 
 
 def test_who_waits_as_told_sends_less_for_each_message(tmp_path: Path) -> None:
