@@ -57,8 +57,8 @@ def protection(rows: pd.DataFrame) -> Sentence:
     offered, in_time = rows["offered_per_s"], rows["in_time_per_s"]
     if in_time[NO_LIMIT] >= TAKEN * offered[NO_LIMIT]:
         return Sentence(
-            f"Nothing: {offered[NO_LIMIT]:,.0f} writes/s were no overload; {in_time[NO_LIMIT]:,.0f} of them were stored "
-            f"in time without a limit.",
+            f"Nothing: {offered[NO_LIMIT]:,.0f} writes/s were no overload; without a limit {in_time[NO_LIMIT]:,.0f} of "
+            "them were stored in time.",
             said=False,
         )
     words = in_time.map("{:,.0f} writes/s in time, ".format) + rows["p95_ms"].map("95 % within {:,.0f} ms".format)

@@ -13,6 +13,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from notebooks.effort import is_quick
 from notebooks.headline import HEADLINE
 
 # The charts of cells with this tag are also shown in the summary.
@@ -87,6 +88,7 @@ def write(executed: list[Executed], machine: dict[str, Any], commit: str | None,
         answers=[each for each in found if each[1].get("said", True) and not each[1].get("more")],
         more=[each for each in found if each[1].get("said", True) and each[1].get("more")],
         unsaid=[each for each in found if not each[1].get("said", True)],
+        quick=is_quick(),
         machine=machine,
         commit=commit,
         highlighting=HtmlFormatter().get_style_defs(".highlight"),

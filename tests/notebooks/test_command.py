@@ -159,7 +159,9 @@ def test_a_quick_run_is_of_the_exercise_itself_and_is_marked(
     assert ended.returncode == 0, ended.stderr
     assert "1 notebooks in" in ended.stdout
     assert "measured quickly" in ended.stdout
-    assert "Start here (quick: a first look, not to be quoted)" in Page(path.read_text()).text
+    page = Page(path.read_text())
+    assert "A quick run of the exercise itself: a first look, not to be quoted." in page.text
+    assert "Start here (quick: a first look, not to be quoted)" in page.text
 
 
 def test_the_copies_of_a_learner_are_run_if_asked_for(
