@@ -149,7 +149,7 @@ def test_writes_are_drawn_over_time_with_what_happened() -> None:
     drawn = charts.writes(history.of(WELL), {"killed": 2.0})
     (axes,) = drawn.axes
     assert axes.get_xlabel() == "time (s)"
-    assert [each.get_text() for each in axes.texts] == [" killed"]
+    assert [each.get_text() for each in axes.texts] == ["killed"]
     assert axes.patches[0].get_data().values.sum() == pytest.approx(3 / 0.1)
 
 
