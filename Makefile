@@ -15,7 +15,7 @@ help: ## show this list
 
 setup: $(READY) ## build .venv from requirements.lock
 
-lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html; QUICK=1 measures little
+lab: $(READY) ## run every notebook on a real MongoDB and write report/index.html; QUICK=1: the exercise, in 3 minutes
 	@$(BIN)/python -m notebooks run $(if $(QUICK),--quick)
 
 test: $(READY) ## run the tests that take at most three seconds; ALL=1: all; in CI all, as `coverage` does

@@ -162,14 +162,17 @@ class ReplicaSet:
     def wait_until_healthy(self) -> None:
         """Start the members that have ended; return when one is primary and the others follow it.
 
-        Raises `MongodError`.
+        Also those that end meanwhile: a mongod that has to roll back before its first checkpoint ends itself. Raises
+        `MongodError`.
         """
-        for each in self.members:
-            each.start()
         wanted = ["primary", *["secondary"] * (len(self.members) - 1)]
-        _wait(
-            lambda: sorted(each.state() for each in self.members) == wanted or None, "the replica set did not recover"
-        )
+
+        def is_healthy() -> bool | None:
+            for each in self.members:
+                each.start()
+            return sorted(each.state() for each in self.members) == wanted or None
+
+        _wait(is_healthy, "the replica set did not recover")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TextIO
 OK, REFUSED, FAILED, UNANSWERED, UNSENT = "ok", "refused", "failed", "unanswered", "unsent"
 
 # Several workers begin within so many seconds of each other, and each goes on for as long after its time.
-SPREAD_SECONDS = 0.5
+SPREAD_SECONDS = 1.0
 
 SPECIAL = frozenset(',"\r\n')
 HEADINGS: Mapping[str, str] = {

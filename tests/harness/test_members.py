@@ -53,13 +53,30 @@ def test_a_primary_that_is_stopped_is_replaced(members: ReplicaSet) -> None:
     members.wait_until_healthy()
 
 
+def test_a_member_that_ends_while_the_others_are_awaited_is_started_too(
+    members: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (member, *_) = members.secondaries()
+
+    def ends() -> str:
+        monkeypatch.undo()
+        member.kill()
+        return "neither"
+
+    monkeypatch.setattr(member, "state", ends)
+    members.wait_until_healthy()
+    assert member.is_running
+
+
 def test_secondaries_that_fetch_nothing_are_behind(members: ReplicaSet) -> None:
     primary = members.primary()
 
     def is_committed() -> bool:
-        """Whether a majority has what is written now."""
-        written = primary.command("appendOplogNote", data={"from": "a test"})["operationTime"]
-        return bool(primary.command("replSetGetStatus")["optimes"]["lastCommittedOpTime"]["ts"] >= written)
+        """Whether a majority has what is written now, within half a second."""
+        concern = {"w": "majority", "wtimeout": 500}
+        return "writeConcernError" not in primary.command(
+            "appendOplogNote", data={"from": "a test"}, writeConcern=concern
+        )
 
     with ExitStack() as stack:
         for each in members.secondaries():
