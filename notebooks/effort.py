@@ -29,7 +29,7 @@ class Effort:
 
 
 FULL = Effort(
-    run={"seconds": 1.5}, rounds=6, step=1.25, recordings=2, waits=True, overload=2.0, writes=8,
+    run={"seconds": 1.5}, rounds=6, step=1.25, recordings=2, waits=True, overload=2.0, writes=6,
     full_load=1.5, migration=8.0,
 )  # fmt: skip
 QUICK = Effort(

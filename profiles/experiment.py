@@ -117,7 +117,9 @@ class Profiles:
         return table.reindex(index=[name for name, _ in stacks.WAITS], columns=list(self.variants)).fillna(0.0)
 
     def cost_of_profiling(self) -> str:
-        """What being recorded cost the server, as one sentence."""
+        """What being recorded cost the server, as one sentence. Raises `ProfilerError` if that was not measured."""
+        if self.overhead.empty:
+            raise ProfilerError("what recording costs was not measured: call profile(with_overhead=True)")
         ratio = paired_ratio(self.overhead["plain_us"].tolist(), self.overhead["profiled_us"].tolist())
         slower = self.overhead["profiled_p50_ms"].median() / self.overhead["plain_p50_ms"].median()
         return (
@@ -140,21 +142,22 @@ def profile(
     folder: Path | None = None,
     *,
     with_waits: bool = True,
+    with_overhead: bool = True,
 ) -> Profiles:
     """Record servers with each of the settings in `variants` under `load`, in turns.
 
     Raises `ProfilerError`; also for variants of several workers, because a recording is of one process.
 
-    In each round every variant runs twice: as it is, to see what recording costs, and with a recording of what Python
-    does; in the first round also with one of what the threads wait for, unless `with_waits` is false. A recording in
-    which py-spy fell behind is biased, and left out.
+    In each round every variant runs twice: as it is, unless `with_overhead` is false, to see what recording costs, and
+    with a recording of what Python does; in the first round also with one of what the threads wait for, unless
+    `with_waits` is false. A recording in which py-spy fell behind is biased, and left out.
     """
     if many := [name for name, each in variants.items() if isinstance(each, Mapping) and each.get("workers", 1) != 1]:
         raise ProfilerError(f"a recording is of one process: profile {', '.join(many)} with workers=1")
     folder = folder or new_folder(f"profile-{load.title}")
     tables: dict[str, list[pd.DataFrame]] = {"breakdown": [], "stacks": [], "waits": [], "overhead": []}
     folders, void = {}, []
-    total = len(variants) * (2 * rounds + with_waits)
+    total = len(variants) * (rounds + rounds * with_overhead + with_waits)
     with (
         targets_of(variants, messages) as targets,
         progress.bar(f"profiling {load.title}", total, unit=" runs") as bar,
@@ -162,9 +165,10 @@ def profile(
         for number in range(1, rounds + 1):
             with servers(targets) as running:
                 for name in in_turn(variants, number):
-                    recorded = folder / f"{number:02d} {name}"
-                    plain = run(load, running[name].url, folder / f"{number:02d} {name}, plain", title=f"{name}, plain")
-                    bar.update()
+                    recorded, plain = folder / f"{number:02d} {name}", folder / f"{number:02d} {name}, plain"
+                    if with_overhead:
+                        run(load, running[name].url, plain, title=f"{name}, plain")
+                        bar.update()
                     profile_run(running[name], load, recorded, title=f"profile of {name}")
                     bar.update()
                     folders[number, name] = recorded
@@ -173,7 +177,8 @@ def profile(
                         profile_run(running[name], load, waiting, title=f"waits of {name}", waiting=True)
                         bar.update()
                         tables["waits"].append(waits(waiting).assign(round=number, variant=name))
-                    tables["overhead"].append(overhead(plain, recorded).assign(round=number, variant=name))
+                    if with_overhead:
+                        tables["overhead"].append(overhead(plain, recorded).assign(round=number, variant=name))
                     try:
                         tables["breakdown"].append(breakdown(recorded).assign(round=number, variant=name))
                         tables["stacks"].append(stacks_per_request(recorded).assign(round=number, variant=name))

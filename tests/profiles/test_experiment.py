@@ -189,6 +189,11 @@ def test_waits_that_were_not_recorded_are_not_shown_as_none() -> None:
         TWO_ROUNDS.waiting()
 
 
+def test_a_cost_that_was_not_measured_is_not_shown_as_none() -> None:
+    with pytest.raises(ProfilerError, match="with_overhead=True"):
+        replace(TWO_ROUNDS, overhead=pd.DataFrame()).cost_of_profiling()
+
+
 def test_the_shares_are_the_mean_of_the_rounds() -> None:
     shares = TWO_ROUNDS.shares()
     assert list(shares.index) == ["Python", SYSTEM, WAITING]
