@@ -18,6 +18,9 @@ from loadtests.described import alternative
 from profiles import stacks
 from profiles.experiment import Profiles
 
+# A part of a bar that is narrower has no room for its number, in percent of the axis.
+NARROW = 6
+
 
 def where_time_goes(profiles: Profiles) -> Figure:
     """Processor time for each request by category: a bar for each variant, a dot for each round."""
@@ -59,11 +62,12 @@ def running_or_waiting(profiles: Profiles) -> Figure:
         widths = shares.loc[kind].to_numpy()
         axes.barh(list(profiles.variants), widths, left=left, color=shade, label=kind)
         for row, (start, width) in enumerate(zip(left, widths, strict=True)):
-            if width > 8:
-                axes.text(start + width / 2, row, f"{kind}\n{width:.0f} %", ha="center", va="center", size="small",
+            if width >= NARROW:
+                axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", size="small",
                           color="white" if shade == "#404040" else "black")  # fmt: skip
         left += widths
     axes.set(xlabel="share of the clock, %", xlim=(0, 100))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set_title(f"what the server does with its time, {profiles.load.title}", loc="left")
     axes.grid(visible=False)
     axes.invert_yaxis()

@@ -58,6 +58,24 @@ def test_every_variant_is_named_beside_its_bar(profiles: Profiles) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == list(VARIANTS)
 
 
+def test_no_number_is_wider_than_its_part_of_a_bar(profiles: Profiles, tmp_path: Path) -> None:
+    parts = {"driver": 0.28, "system calls": 0.07, "waiting": 0.65}
+    rows = [
+        {"round": 1, "variant": variant, "category": name, "us_per_request": 1.0, "share": share}
+        for variant in VARIANTS
+        for name, share in parts.items()
+    ]
+    (axes,) = charts.running_or_waiting(Profiles(profiles.load, VARIANTS, pd.DataFrame(rows), folders={})).axes
+    axes.figure.draw_without_rendering()
+    bars = [patch.get_window_extent() for patch in axes.patches]
+    texts = [text.get_window_extent() for text in axes.texts]
+    assert len(texts) == len(bars)
+    assert all(any(bar.x0 <= text.x0 and text.x1 <= bar.x1 for bar in bars) for text in texts)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["Python", "system calls", "waiting"]
+
+
 def test_what_never_happened_can_be_drawn(profiles: Profiles, tmp_path: Path) -> None:
     folder = recorded.write(tmp_path / "idle")
     (folder / "profile.raw").write_text("")
