@@ -53,7 +53,7 @@ def overload(capacity: float, seconds: float = 3.0, folder: Path | None = None) 
 
 
 def protection(rows: pd.DataFrame) -> Sentence:
-    """What the limit was good for, of `overload`; not said if the server could take what it was offered."""
+    """What the limit protected, by the rows of `overload`; not said if the server could take what it was offered."""
     offered, in_time = rows["offered_per_s"], rows["in_time_per_s"]
     if in_time[NO_LIMIT] >= TAKEN * offered[NO_LIMIT]:
         return Sentence(

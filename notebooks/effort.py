@@ -1,6 +1,6 @@
 """How much the notebooks measure: in full, or for a first look of three minutes (`make lab QUICK=1`).
 
-The one place for what, how long and how often. A quick run is of the exercise itself: it leaves out the notebooks that
+The one place for what differs between the two. A quick run is of the exercise itself: it leaves out the notebooks that
 go beyond it, and cells with the tag FULL_TAG. What was measured quickly has wide intervals and is marked in the report.
 """
 

@@ -36,7 +36,7 @@ CELL_SECONDS = 600
 QUICK_MARK = " (quick: a first look, not to be quoted)"
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 SHORT_CELL_SECONDS = 0.3
-QUICK_SHARE = 0.4  # of its time that a notebook takes when it measures little
+QUICK_SHARE = 0.6  # of its time that a notebook takes when it measures little
 BAR = "{desc:40.40} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left"
 
 
@@ -107,7 +107,8 @@ def _left_out(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     headings = [line for text in texts for line in text.splitlines() if line.startswith("#")]
     seconds = sum(float(cell.metadata.get("seconds", 0.0)) for cell in cells)
-    note = f"*A quick run leaves out what is measured here, in about {seconds:.0f} s.*"
+    time_taken = f", in about {seconds:.0f} s" if seconds else ""
+    note = f"*A quick run leaves out what is measured here{time_taken}.*"
     return [new_markdown_cell("\n\n".join([*headings, note]))] if texts else []
 
 

@@ -58,7 +58,7 @@ def test_every_variant_is_named_beside_its_bar(profiles: Profiles) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == list(VARIANTS)
 
 
-def test_no_number_is_wider_than_its_part_of_a_bar(profiles: Profiles, tmp_path: Path) -> None:
+def test_no_number_is_wider_than_its_part_of_a_bar(profiles: Profiles) -> None:
     parts = {"driver": 0.28, "system calls": 0.07, "waiting": 0.65}
     rows = [
         {"round": 1, "variant": variant, "category": name, "us_per_request": 1.0, "share": share}
