@@ -30,7 +30,7 @@ class Effort:
 
 FULL = Effort(
     run={"seconds": 1.5}, rounds=6, step=1.25, recordings=2, waits=True, overload=2.0, writes=6,
-    full_load=1.5, migration=8.0,
+    full_load=3.0, migration=8.0,
 )  # fmt: skip
 QUICK = Effort(
     run={"seconds": 0.7, "warmup": 0.3}, rounds=3, step=2.0, recordings=1, waits=False, overload=1.0,
